@@ -1,0 +1,90 @@
+//! Files: what the engine and its sources read and write, blocking, small on purpose. Callers on a runtime
+//! thread use it for small files only, or from a blocking task.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// One entry of a directory, links followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskEntry {
+    /// Its path.
+    pub path: PathBuf,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+    /// Size in bytes.
+    pub len: u64,
+    /// Last change of the content.
+    pub modified: Option<SystemTime>,
+}
+
+/// Files.
+pub trait Disk: Send + Sync + 'static {
+    /// The whole content of a file.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// Replaces a file so that a reader, or a crash, sees the old content or the new and nothing between.
+    /// `mode` is the file's Unix permission bits.
+    fn write_atomically(&self, path: &Path, content: &[u8], mode: u32) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// The entries of a directory, sorted by path. An entry that vanishes meanwhile is left out.
+    fn list(&self, path: &Path) -> io::Result<Vec<DiskEntry>>;
+
+    /// Makes a directory and its parents.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+}
+
+/// The machine's file system.
+pub struct SystemDisk;
+
+impl Disk for SystemDisk {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+
+    fn write_atomically(&self, path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(format!(".{}.tmp", std::process::id()));
+        let temporary = PathBuf::from(temporary);
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+        let written =
+            file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&temporary, path));
+        if written.is_err() {
+            // The first error is the one to report; a left-over temporary file is overwritten next time.
+            let _ = fs::remove_file(&temporary);
+        }
+        written
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<DiskEntry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let path = entry?.path();
+            match fs::metadata(&path) {
+                Ok(meta) => entries.push(DiskEntry {
+                    is_dir: meta.is_dir(),
+                    len: meta.len(),
+                    modified: meta.modified().ok(),
+                    path,
+                }),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(entries)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+}

@@ -1,0 +1,38 @@
+//! Where faults can be injected. In production nothing is: [`NoFaults`] compiles to a constant.
+
+use std::time::Duration;
+
+/// What to do to the next thing that passes a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// Hold it back for so long.
+    Delay(Duration),
+    /// Deliver it twice.
+    Duplicate,
+    /// Lose it, as the network or a crash would.
+    Drop,
+    /// Fail with this text.
+    Error(String),
+    /// Panic with this text, in whoever handles it.
+    Panic(String),
+    /// Never finish.
+    Stall,
+}
+
+/// Decides about faults. Places are paths: `port/NAME/send`, `port/NAME/receive`, `source/NAME/TYPE/open`,
+/// `source/NAME/TYPE/event`, `disk/write`, `correlate/NAME`, `publish/NAME`.
+pub trait Faults: Send + Sync + 'static {
+    /// The fault for what passes `place` now.
+    fn at(&self, place: &str) -> Fault;
+}
+
+/// No faults, ever.
+pub struct NoFaults;
+
+impl Faults for NoFaults {
+    fn at(&self, _place: &str) -> Fault {
+        Fault::None
+    }
+}

@@ -1,0 +1,51 @@
+//! The outside world as traits, handed to whoever needs it, so that a whole system can run seeded, in
+//! virtual time, on one thread, and replay exactly.
+//!
+//! Law: no module outside this one asks the operating system for the time, randomness, a file or a socket.
+
+mod clock;
+mod disk;
+mod faults;
+mod net;
+mod rng;
+
+pub use clock::{Clock, SystemClock};
+pub use disk::{Disk, DiskEntry, SystemDisk};
+pub use faults::{Fault, Faults, NoFaults};
+pub use net::{Connection, Listener, Net, SystemNet};
+pub use rng::{Rng, SeededRng};
+
+use std::sync::Arc;
+
+/// Clock, randomness, disk, network and injected faults of one system. Cheap to clone.
+#[derive(Clone)]
+pub struct Env {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Jitter and nothing secret.
+    pub rng: Arc<dyn Rng>,
+    /// Files.
+    pub disk: Arc<dyn Disk>,
+    /// Sockets.
+    pub net: Arc<dyn Net>,
+    /// Injected faults: `None` in production.
+    pub faults: Option<Arc<dyn Faults>>,
+}
+
+impl Env {
+    /// The real world.
+    pub fn system() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            rng: Arc::new(SeededRng::from_time()),
+            disk: Arc::new(SystemDisk),
+            net: Arc::new(SystemNet),
+            faults: None,
+        }
+    }
+
+    /// The fault, if any, for what passes a place now; `place` is only built when somebody injects faults.
+    pub fn fault(&self, place: impl FnOnce() -> String) -> Fault {
+        self.faults.as_ref().map_or(Fault::None, |faults| faults.at(&place()))
+    }
+}

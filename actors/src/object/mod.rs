@@ -1,0 +1,122 @@
+//! An object as its raw JSON plus the metadata parsed out of it in the same pass.
+//!
+//! Invariant: nothing here holds a parsed JSON tree; typed views are made from [`Object::raw`] by whoever
+//! needs one.
+
+mod decode;
+
+pub use decode::{DecodeError, Decoder};
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::id::{Name, ObjectKey, ObjectRef, ResourceType};
+
+/// One object of a source. Shared as `Arc<Object>`; never changed after it was made.
+///
+/// `Debug` and logs show the identity only: the raw JSON may be a secret.
+pub struct Object {
+    pub(crate) resource_type: ResourceType,
+    pub(crate) key: ObjectKey,
+    pub(crate) uid: Option<Name>,
+    pub(crate) resource_version: Option<Name>,
+    pub(crate) generation: i64,
+    pub(crate) created: i64,
+    pub(crate) deleting: bool,
+    pub(crate) labels: Labels,
+    pub(crate) owners: Box<[OwnerRef]>,
+    pub(crate) raw: Bytes,
+}
+
+/// Labels, sorted by key.
+pub type Labels = Box<[(Name, Name)]>;
+
+/// An entry of `metadata.ownerReferences`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerRef {
+    /// `group/version` of the owner.
+    pub api_version: Name,
+    /// Kind of the owner.
+    pub kind: Name,
+    /// Name of the owner, in the object's own namespace or cluster-scoped.
+    pub name: Name,
+    /// UID of the owner.
+    pub uid: Name,
+}
+
+impl Object {
+    /// What kind of object it is.
+    pub fn resource_type(&self) -> &ResourceType {
+        &self.resource_type
+    }
+
+    /// Which object it is.
+    pub fn key(&self) -> &ObjectKey {
+        &self.key
+    }
+
+    /// Type and key together.
+    pub fn object_ref(&self) -> ObjectRef {
+        ObjectRef { resource_type: self.resource_type.clone(), key: self.key.clone() }
+    }
+
+    /// `metadata.uid`: differs between two objects that had one name one after the other.
+    pub fn uid(&self) -> Option<&str> {
+        self.uid.as_deref()
+    }
+
+    /// `metadata.resourceVersion`, opaque.
+    pub fn resource_version(&self) -> Option<&str> {
+        self.resource_version.as_deref()
+    }
+
+    /// `metadata.generation`; 0 if the source has none.
+    pub fn generation(&self) -> i64 {
+        self.generation
+    }
+
+    /// `metadata.creationTimestamp` in seconds since the Unix epoch; 0 if the source has none.
+    pub fn created(&self) -> i64 {
+        self.created
+    }
+
+    /// Whether `metadata.deletionTimestamp` is set.
+    pub fn is_deleting(&self) -> bool {
+        self.deleting
+    }
+
+    /// `metadata.labels`, sorted by key.
+    pub fn labels(&self) -> &[(Name, Name)] {
+        &self.labels
+    }
+
+    /// The value of one label.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels.binary_search_by(|(k, _)| (**k).cmp(key)).ok().map(|at| &*self.labels[at].1)
+    }
+
+    /// `metadata.ownerReferences`.
+    pub fn owners(&self) -> &[OwnerRef] {
+        &self.owners
+    }
+
+    /// The JSON of the object after the source's transform.
+    pub fn raw(&self) -> &Bytes {
+        &self.raw
+    }
+}
+
+/// Objects are equal when they are the same object with the same content.
+impl PartialEq for Object {
+    fn eq(&self, other: &Self) -> bool {
+        self.resource_type == other.resource_type && self.key == other.key && self.raw == other.raw
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = self.resource_version.as_deref().unwrap_or("-");
+        write!(f, "{} {}@{version}", self.resource_type.kind(), self.key)
+    }
+}

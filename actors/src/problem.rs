@@ -1,0 +1,88 @@
+//! What is wrong with somebody's input. A problem names the thing, the place and the remedy, and lives in
+//! one registry, whichever stage found it, so that status, API and metrics tell one story.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use serde::Serialize;
+
+use crate::id::ObjectRef;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where to look: `routes.yaml:17`, or empty when the object's own name says it all.
+    pub place: String,
+    /// The object, when it is known which one.
+    pub object: Option<ObjectRef>,
+    /// The field, such as `spec.rules[0].matches[1].path.value`, or empty.
+    pub field: String,
+    /// What is wrong and what to do about it, in a sentence.
+    pub reason: String,
+    /// What is served in the meantime.
+    pub serving: Serving,
+}
+
+/// What is served while a problem stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Serving {
+    /// The last version that was good.
+    LastGood,
+    /// Nothing: there never was a good version, or the object grants access and so fails closed.
+    Nothing,
+    /// The object as it is; the problem is a warning.
+    Current,
+}
+
+/// `place: object: field: reason`, leaving out what is not known.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.place.is_empty() {
+            write!(f, "{}: ", self.place)?;
+        }
+        if let Some(object) = &self.object {
+            write!(f, "{object}: ")?;
+        }
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        f.write_str(&self.reason)
+    }
+}
+
+/// All standing problems, by scope. A scope (say `source/demo` or `correlation/routes`) is owned by one
+/// writer, which replaces or edits its own list and touches no other.
+#[derive(Clone, Default)]
+pub struct Problems {
+    inner: Arc<RwLock<BTreeMap<String, BTreeMap<String, Problem>>>>,
+}
+
+impl Problems {
+    /// Sets one problem of a scope under an id of the writer's choice; true if that changed anything.
+    pub fn set(&self, scope: &str, id: &str, problem: Problem) -> bool {
+        let mut all = self.inner.write();
+        let old = all.entry(scope.to_owned()).or_default().insert(id.to_owned(), problem.clone());
+        old.as_ref() != Some(&problem)
+    }
+
+    /// Takes one problem back; true if it stood.
+    pub fn clear(&self, scope: &str, id: &str) -> bool {
+        let mut all = self.inner.write();
+        all.get_mut(scope).is_some_and(|of_scope| of_scope.remove(id).is_some())
+    }
+
+    /// Replaces all problems of a scope.
+    pub fn replace(&self, scope: &str, problems: impl IntoIterator<Item = (String, Problem)>) {
+        self.inner.write().insert(scope.to_owned(), problems.into_iter().collect());
+    }
+
+    /// Every standing problem with its scope, in a stable order.
+    pub fn list(&self) -> Vec<(String, Problem)> {
+        let all = self.inner.read();
+        let flat = all.iter().flat_map(|(scope, of_scope)| of_scope.values().map(move |p| (scope.clone(), p.clone())));
+        flat.collect()
+    }
+}

@@ -1,0 +1,4 @@
+//! The gateway service on the Tidegate engine. Modules stand in the order in which data flows.
+
+/// What a gateway must do, as plain data.
+pub mod model;

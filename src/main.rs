@@ -1,0 +1,3 @@
+//! Arguments, then configuration, then run.
+
+fn main() {}
