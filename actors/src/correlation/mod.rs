@@ -29,3 +29,7 @@ pub use graph::{CommitStats, Graph};
 pub use index::Index;
 pub use output::{OutputBatch, OutputBuffer, OutputPort, Taps};
 pub use view::View;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
