@@ -1,9 +1,9 @@
 //! The architecture's invariants, each a test: who may know whom, how large a file may be, what the top level
 //! holds, and where the outside world may be asked.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
 #![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
