@@ -30,7 +30,9 @@ fn rust_files(folders: &[&str]) -> Vec<(String, String)> {
 /// Code lines that are neither comments nor in a file's test module at its end.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line));
-    lines.take_while(|(_, line)| !line.starts_with("#[cfg(test)]")).filter(|(_, line)| !line.trim_start().starts_with("//"))
+    lines
+        .take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
 }
 
 /// Fails with each place where a file of the folders mentions a word in code.
@@ -61,9 +63,11 @@ fn the_engine_depends_on_no_kube_gateway_api_or_envoy_crate() {
         packages.iter().map(|package| (package["id"].as_str().unwrap(), package["name"].as_str().unwrap())).collect();
     let mut edges: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for node in metadata["resolve"]["nodes"].as_array().unwrap() {
-        let normal = node["deps"].as_array().unwrap().iter().filter(|dep| {
-            dep["dep_kinds"].as_array().unwrap().iter().any(|kind| kind["kind"].is_null())
-        });
+        let normal = node["deps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|dep| dep["dep_kinds"].as_array().unwrap().iter().any(|kind| kind["kind"].is_null()));
         edges.insert(node["id"].as_str().unwrap(), normal.map(|dep| dep["pkg"].as_str().unwrap()).collect());
     }
     let engine = names.iter().find(|(_, name)| **name == "tidegate-actors").unwrap().0;
@@ -85,7 +89,16 @@ fn the_engine_depends_on_no_kube_gateway_api_or_envoy_crate() {
 fn the_model_knows_neither_its_sources_nor_its_publishers() {
     absent(
         &["src/model"],
-        &["kube", "envoy_types", "tonic", "prost", "crate::correlate", "crate::resource", "crate::publish", "crate::source"],
+        &[
+            "kube",
+            "envoy_types",
+            "tonic",
+            "prost",
+            "crate::correlate",
+            "crate::resource",
+            "crate::publish",
+            "crate::source",
+        ],
         &[],
         "`model` is plain data",
     );
@@ -95,7 +108,16 @@ fn the_model_knows_neither_its_sources_nor_its_publishers() {
 fn translation_knows_no_proxy_and_no_transport() {
     absent(
         &["src/resource", "src/correlate"],
-        &["envoy_types", "tonic", "crate::publish", "crate::source", "crate::proxy", "crate::admin", "std::fs", "tokio::"],
+        &[
+            "envoy_types",
+            "tonic",
+            "crate::publish",
+            "crate::source",
+            "crate::proxy",
+            "crate::admin",
+            "std::fs",
+            "tokio::",
+        ],
         &[],
         "`resource` and `correlate` are pure: raw objects in, model and conditions out",
     );
@@ -125,7 +147,16 @@ fn sources_know_nothing_of_what_objects_mean() {
 fn the_engine_asks_for_time_randomness_files_and_sockets_only_through_env() {
     absent(
         &["actors/src"],
-        &["SystemTime::now", "std::fs", "fs::read", "TcpStream", "TcpListener", "std::env::", "std::process::", "std::thread::"],
+        &[
+            "SystemTime::now",
+            "std::fs",
+            "fs::read",
+            "TcpStream",
+            "TcpListener",
+            "std::env::",
+            "std::process::",
+            "std::thread::",
+        ],
         &["actors/src/env/"],
         "the outside world stands in `env` alone",
     );
@@ -179,7 +210,8 @@ fn the_top_level_holds_what_the_design_says_and_nothing_else() {
 fn modules_are_declared_in_the_order_in_which_data_flows() {
     let order = ["config", "source", "resource", "correlate", "model", "publish", "proxy", "admin"];
     let text = fs::read_to_string(Path::new(ROOT).join("src/lib.rs")).unwrap();
-    let declared: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    let declared: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
     let known: Vec<&str> = declared.into_iter().filter(|module| order.contains(module)).collect();
     assert_eq!(known, order);
 }
