@@ -117,7 +117,7 @@ fn pip_error(pin: &Pin, said: &str, status: &str) -> LocateError {
     let reason = lines()
         .find(|line| line.contains("connection broken by") || line.contains("ConnectionError"))
         .or_else(|| lines().find(|line| line.starts_with("ERROR:")))
-        .or_else(|| lines().last());
+        .or_else(|| lines().next_back());
     LocateError::Download { what: pin.requirement(), reason: reason.unwrap_or(status).to_owned() }
 }
 
