@@ -4,9 +4,10 @@
 //! Laws: dropping the run loop leaves Envoy serving, as our own death does; the next run adopts it if it is what it would have
 //! started, and ends it if not; two Envoys never share a runtime directory.
 
+use std::ffi::{OsStr, OsString};
 use std::future::Future;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -63,10 +64,8 @@ impl ChildOptions {
         }
     }
 
-    fn arguments(&self, bootstrap: &std::path::Path) -> Vec<std::ffi::OsString> {
-        let mut arguments = vec!["--config-path".into(), bootstrap.into()];
-        // Hot restart needs memory and sockets that are shared by number over the whole machine, for something that we do not do.
-        arguments.push("--disable-hot-restart".into());
+    fn arguments(&self, bootstrap: &Path) -> Vec<OsString> {
+        let mut arguments = Vec::from(mark(bootstrap));
         // Whoever gets an answer while we drain is told at once that it was the connection's last.
         arguments.extend(["--drain-strategy".into(), "immediate".into()]);
         arguments.extend(["--log-format".into(), LOG_FORMAT.into(), "--log-level".into(), (&self.log_level).into()]);
@@ -77,15 +76,21 @@ impl ChildOptions {
     }
 
     /// A hash of all that makes one Envoy different from another.
-    fn launch_hash(&self, arguments: &[std::ffi::OsString]) -> String {
+    fn launch_hash(&self, arguments: &[OsString]) -> String {
         let mut hasher = Sha256::new();
         let parts = [self.envoy.as_os_str()].into_iter().chain(arguments.iter().map(|argument| argument.as_os_str()));
-        for part in parts.map(std::ffi::OsStr::as_encoded_bytes).chain([self.bootstrap.as_bytes()]) {
+        for part in parts.map(OsStr::as_encoded_bytes).chain([self.bootstrap.as_bytes()]) {
             hasher.update((part.len() as u64).to_le_bytes());
             hasher.update(part);
         }
         hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+/// The arguments that only an Envoy of ours in this directory has. Hot restart needs memory and sockets that are shared by number
+/// over the whole machine, for something that we do not do.
+fn mark(bootstrap: &Path) -> [OsString; 3] {
+    ["--config-path".into(), bootstrap.into(), "--disable-hot-restart".into()]
 }
 
 /// Runs a local Envoy until it ends, which is an error, or until `stop` resolves: then it is drained and ended. Events tell
@@ -141,7 +146,7 @@ async fn adopt(
     let note = dir.note();
     let mut left: Vec<ProcessIdentity> = note.iter().map(|note| note.process.clone()).collect();
     // One that was started in the moment before a crash is in no note: its arguments give it away.
-    let strays = started_with(dir.bootstrap_path().as_os_str());
+    let strays = started_with(&mark(&dir.bootstrap_path()));
     for stray in strays.map_err(dir_error("search for processes in", "/proc".as_ref()))? {
         if !left.contains(&stray) {
             left.push(stray);
@@ -183,7 +188,7 @@ async fn adopt(
 fn start(
     dir: &RuntimeDir,
     options: &ChildOptions,
-    arguments: &[std::ffi::OsString],
+    arguments: &[OsString],
     launch: String,
     on_event: &mut impl FnMut(ProxyEvent),
 ) -> Result<Envoy, ProxyError> {

@@ -20,6 +20,9 @@ mod output;
 /// One life of a local Envoy.
 pub mod child;
 
+/// A local Envoy as a child of the supervisor.
+pub mod supervised;
+
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;

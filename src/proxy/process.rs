@@ -3,11 +3,10 @@
 //! Law: a process is its number, its start time and the boot that it started in; a number that was given to another process is
 //! never signalled.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -86,14 +85,16 @@ impl Process {
     }
 }
 
-/// The live processes of ours that were started with this argument. Those whose arguments we may not read are not ours.
-pub(super) fn started_with(argument: &OsStr) -> io::Result<Vec<ProcessIdentity>> {
+/// The live processes whose arguments hold these, side by side. Those whose arguments we may not read are not ours.
+pub(super) fn started_with(wanted: &[OsString]) -> io::Result<Vec<ProcessIdentity>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
         let Ok(arguments) = fs::read(format!("/proc/{pid}/cmdline")) else { continue };
-        if arguments.split(|byte| *byte == 0).any(|one| one == argument.as_bytes()) {
+        let arguments: Vec<&[u8]> = arguments.split(|byte| *byte == 0).collect();
+        let same = |window: &[&[u8]]| window.iter().zip(wanted).all(|(one, other)| *one == other.as_encoded_bytes());
+        if arguments.windows(wanted.len().max(1)).any(same) {
             found.extend(ProcessIdentity::of(pid)?);
         }
     }
@@ -161,19 +162,23 @@ mod tests {
     }
 
     #[test]
-    fn processes_are_found_by_an_argument() {
-        let mut child = Command::new("sleep").args(["601", "602"]).spawn().unwrap();
+    fn processes_are_found_by_arguments_that_stand_side_by_side() {
+        let mut child = Command::new("sleep").args(["601", "602", "603"]).spawn().unwrap();
+        let find = |wanted: [&str; 2]| {
+            let found = started_with(&wanted.map(OsString::from)).unwrap();
+            found.iter().any(|identity| identity.pid == child.id())
+        };
         // The arguments are its own only once it has replaced the fork.
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
         let found = loop {
-            let found = started_with(OsStr::new("602")).unwrap();
-            if found.iter().any(|identity| identity.pid == child.id()) || std::time::Instant::now() > deadline {
+            let found = find(["602", "603"]);
+            if found || std::time::Instant::now() > deadline {
                 break found;
             }
         };
+        let apart = find(["601", "603"]);
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(found.iter().any(|identity| identity.pid == child.id()));
-        assert_eq!(started_with(OsStr::new("no process has this argument, unless split")).unwrap(), []);
+        assert!(found && !apart, "{found} {apart}");
     }
 }

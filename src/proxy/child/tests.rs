@@ -2,16 +2,15 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::*;
+use crate::proxy::locate::tests::mk_script;
 
 /// A program in place of Envoy.
 fn mk_options(root: &Path, script: &str) -> ChildOptions {
     let envoy = root.join("fake-envoy");
-    fs::write(&envoy, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&envoy, fs::Permissions::from_mode(0o755)).unwrap();
+    mk_script(&envoy, script);
     let admin = AdminAddress::Socket(root.join("admin.sock"));
     ChildOptions::new(envoy, root.join("run"), "{}".to_owned(), admin)
 }
@@ -81,7 +80,7 @@ async fn a_program_that_is_missing_is_named() {
 #[tokio::test]
 async fn a_process_that_no_note_names_is_found_by_its_arguments_and_ended() {
     let root = tempfile::tempdir().unwrap();
-    let options = mk_options(root.path(), "exec sleep 600");
+    let options = mk_options(root.path(), "while :; do sleep 0.05; done");
     let first = {
         let mut pid = None;
         let run = run(&options, std::future::pending(), |event| {

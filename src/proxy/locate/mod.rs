@@ -7,7 +7,7 @@ mod fetch;
 mod pin;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::ffi::OsString;
 use std::io;

