@@ -2,3 +2,9 @@
 
 /// What a gateway must do, as plain data.
 pub mod model;
+
+/// A local Envoy as a supervised child process.
+pub mod proxy;
+
+/// What the demo needs beside the gateway: backends to route to.
+pub mod demo;
