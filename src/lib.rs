@@ -3,6 +3,9 @@
 /// The config file: sections, validation, JSON Schema, hot reload.
 pub mod config;
 
+/// Where objects come from: a directory of manifests.
+pub mod source;
+
 /// What a gateway must do, as plain data.
 pub mod model;
 

@@ -1,0 +1,5 @@
+//! x
+mod scalar;
+mod split;
+mod position;
+mod yaml;
