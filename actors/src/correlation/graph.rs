@@ -16,7 +16,7 @@ use super::union::UnionNode;
 use super::view::{View, ViewNode};
 use crate::Map;
 use crate::env::Env;
-use crate::id::{ObjectKey, ObjectRef, ResourceType};
+use crate::id::{Name, ObjectKey, ObjectRef, ResourceType};
 use crate::object::Object;
 use crate::problem::Problems;
 use crate::seq::Seq;
@@ -27,6 +27,9 @@ pub(super) trait Node: Send {
 
     /// A raw object for whichever view node wants the type.
     fn feed(&mut self, _resource_type: &ResourceType, _key: &ObjectKey, _object: Option<&Arc<Object>>) {}
+
+    /// Removes all objects of a source, if it is a view.
+    fn forget_source(&mut self, _world: &World, _source: &Name) {}
 
     /// Runs what changed and the inputs that are dirty; says how many inputs it ran.
     fn run(&mut self, world: &World, dirty: Vec<u32>) -> usize;
@@ -220,12 +223,16 @@ impl Graph {
         stats
     }
 
-    /// Adds a consumer of the outputs, or replaces the one of the same name. With a version, it gets everything
-    /// there is at once.
-    pub(super) fn connect(&mut self, output: Output, version: Option<u64>) {
-        if let Some(version) = version {
-            output.replay(&self.world, version);
+    /// Removes all objects of one source from a view; it counts from the next commit on.
+    pub fn forget_source(&mut self, resource_type: &ResourceType, source: &Name) {
+        if let Some(node) = self.fed.get(resource_type) {
+            self.nodes[*node as usize].forget_source(&self.world, source);
         }
+    }
+
+    /// Adds a consumer of the outputs, or replaces the one of the same name. It gets everything there is at once.
+    pub(super) fn connect(&mut self, output: Output, version: u64) {
+        output.replay(&self.world, version);
         self.outputs.retain(|held| held.name() != output.name());
         self.outputs.push(output);
     }

@@ -12,6 +12,7 @@
 //!
 //! Invariant: a look-up without a key or an index cannot be written, so none is discovered at scale.
 
+mod actor;
 mod collection;
 mod ctx;
 mod function;
@@ -23,6 +24,7 @@ mod union;
 mod view;
 mod watch;
 
+pub use actor::{Correlation, Gate, StorePort, Subscribe};
 pub use collection::{Collection, Key, Value};
 pub use ctx::Ctx;
 pub use graph::{CommitStats, Graph};

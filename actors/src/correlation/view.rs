@@ -3,10 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::collection::Collection;
+use super::collection::{Collection, State};
 use super::graph::{Node, World, panic_text};
 use crate::Map;
-use crate::id::{ObjectKey, ObjectRef, ResourceType};
+use crate::id::{Name, ObjectKey, ObjectRef, ResourceType};
 use crate::object::Object;
 use crate::problem::{FieldError, Problem, Serving};
 
@@ -66,6 +66,14 @@ impl<V: View> Node for ViewNode<V> {
         if *resource_type == self.resource_type {
             self.incoming.push((key.clone(), object.cloned()));
         }
+    }
+
+    fn forget_source(&mut self, world: &World, source: &Name) {
+        let held = |state: &mut State<ObjectKey, V>| state.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
+        let mut gone = world.with(self.output, held);
+        gone.retain(|key| key.source == *source);
+        self.incoming.retain(|(key, _)| key.source != *source);
+        self.incoming.extend(gone.into_iter().map(|key| (key, None)));
     }
 
     fn run(&mut self, world: &World, _dirty: Vec<u32>) -> usize {

@@ -4,8 +4,15 @@
 //! needs one.
 
 mod decode;
+mod error;
+mod intern;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod timestamp;
 
-pub use decode::{DecodeError, Decoder};
+pub use decode::{Decoder, Transform};
+pub use error::{Cause as DecodeCause, DecodeError};
 
 use std::fmt;
 
