@@ -96,7 +96,9 @@ impl Kind for EndpointSlice {
             let number = c.field("port", |c| port.port.map(|number| format::port(c, number)));
             let is_tcp = port.protocol.as_deref().unwrap_or("TCP") == "TCP";
             // A slice port without a number means "all ports", which a Service's port never does.
-            number.filter(|_| is_tcp).map(|port_number| SlicePort { name: port.name.unwrap_or_default().into(), port: port_number })
+            number
+                .filter(|_| is_tcp)
+                .map(|port_number| SlicePort { name: port.name.unwrap_or_default().into(), port: port_number })
         });
         let endpoints = checks.each("endpoints", 1_000, raw.endpoints.unwrap_or_default(), |c, endpoint| {
             let address = c.field("addresses", |c| address(c, &raw.address_type, &endpoint.addresses));

@@ -93,8 +93,10 @@ impl Checks {
         let mut path = String::new();
         for step in &self.path {
             let dot = if path.is_empty() { "" } else { "." };
+            let is_word = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
             // Writing to a String cannot fail.
             let _ = match step {
+                Step::Field(name) if !is_word(name) => write!(path, "[\"{name}\"]"),
                 Step::Field(name) => write!(path, "{dot}{name}"),
                 Step::Index(index) => write!(path, "[{index}]"),
             };
@@ -117,7 +119,9 @@ pub fn from_json<T: DeserializeOwned>(raw: &[u8], checks: &mut Checks) -> Option
     }
     // Following the path costs time, so it is done only now that it is needed.
     let error = match serde_path_to_error::deserialize::<_, T>(&mut serde_json::Deserializer::from_slice(raw)) {
-        Ok(_) => FieldError { path: String::new(), reason: "there is something after the end of the object".to_owned() },
+        Ok(_) => {
+            FieldError { path: String::new(), reason: "there is something after the end of the object".to_owned() }
+        }
         Err(error) => {
             let path = error.path().to_string();
             FieldError { path: if path == "." { String::new() } else { path }, reason: plain(error.inner()) }

@@ -284,8 +284,11 @@ fn address(c: &mut Checks, raw: RawAddress) -> Address {
             Address::Other(kind.into(), value.into())
         }
         _ => {
-            let ok = kind.split_once('/').is_some_and(|(domain, path)| format::is_subdomain(domain) && !path.is_empty());
-            c.field("type", |c| c.ensure(ok, "must be IPAddress, Hostname or a domain and a name with a slash between"));
+            let ok =
+                kind.split_once('/').is_some_and(|(domain, path)| format::is_subdomain(domain) && !path.is_empty());
+            c.field("type", |c| {
+                c.ensure(ok, "must be IPAddress, Hostname or a domain and a name with a slash between")
+            });
             Address::Other(kind.into(), value.into())
         }
     }

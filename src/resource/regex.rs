@@ -105,10 +105,7 @@ fn flags(flags: &ast::Flags) -> Result<(), &'static str> {
         ast::FlagsItemKind::Negation => true,
         ast::FlagsItemKind::Flag(flag) => matches!(
             flag,
-            ast::Flag::CaseInsensitive
-                | ast::Flag::MultiLine
-                | ast::Flag::DotMatchesNewLine
-                | ast::Flag::SwapGreed
+            ast::Flag::CaseInsensitive | ast::Flag::MultiLine | ast::Flag::DotMatchesNewLine | ast::Flag::SwapGreed
         ),
     };
     if flags.items.iter().all(known) { Ok(()) } else { Err("only the flags i, m, s and U are known to it") }
@@ -140,8 +137,19 @@ mod tests {
     #[test]
     fn what_re2_refuses_or_reads_differently_is_refused() {
         for pattern in [
-            "(unclosed", "a**b(", "[a", r"(a)\1", "(?=a)", "(?x) a", "(?u)a", r"\u0041", "[a&&b]", "[[a]]", r"\<a",
-            "a{1001}", "*a",
+            "(unclosed",
+            "a**b(",
+            "[a",
+            r"(a)\1",
+            "(?=a)",
+            "(?x) a",
+            "(?u)a",
+            r"\u0041",
+            "[a&&b]",
+            "[[a]]",
+            r"\<a",
+            "a{1001}",
+            "*a",
         ] {
             assert!(check(pattern).is_err(), "{pattern}");
         }

@@ -136,7 +136,8 @@ mod tests {
     }
 
     fn mk_secret(certificate: &str, key: &str) -> Vec<u8> {
-        let data = serde_json::json!({"tls.crt": BASE64_STANDARD.encode(certificate), "tls.key": BASE64_STANDARD.encode(key)});
+        let data =
+            serde_json::json!({"tls.crt": BASE64_STANDARD.encode(certificate), "tls.key": BASE64_STANDARD.encode(key)});
         serde_json::json!({"type": "kubernetes.io/tls", "data": data}).to_string().into_bytes()
     }
 
@@ -154,11 +155,11 @@ mod tests {
     fn what_is_wrong_is_named_by_its_field_and_shows_no_content() {
         let ((certificate, key), (_, other_key)) = (mk_pair(), mk_pair());
         let cases = [
-            (mk_secret(&certificate, &other_key), "data.tls.key"),
-            (mk_secret(&certificate, "nonsense"), "data.tls.key"),
-            (mk_secret("nonsense", &key), "data.tls.crt"),
-            (br#"{"type":"kubernetes.io/tls","data":{"tls.crt":"%%%","tls.key":7}}"#.to_vec(), "data.tls.crt"),
-            (br#"{"type":"kubernetes.io/tls"}"#.to_vec(), "data.tls.crt"),
+            (mk_secret(&certificate, &other_key), r#"data["tls.key"]"#),
+            (mk_secret(&certificate, "nonsense"), r#"data["tls.key"]"#),
+            (mk_secret("nonsense", &key), r#"data["tls.crt"]"#),
+            (br#"{"type":"kubernetes.io/tls","data":{"tls.crt":"%%%","tls.key":7}}"#.to_vec(), r#"data["tls.crt"]"#),
+            (br#"{"type":"kubernetes.io/tls"}"#.to_vec(), r#"data["tls.crt"]"#),
         ];
         for (raw, field) in cases {
             let errors = check::<Secret>(&raw);

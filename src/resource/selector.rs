@@ -81,7 +81,9 @@ impl RawSelector {
                 }
             };
             let wants_values = matches!(test, Test::In(_) | Test::NotIn(_));
-            c.field("values", |c| c.ensure(wants_values == has_values, "must be given for In and NotIn, and only for them"));
+            c.field("values", |c| {
+                c.ensure(wants_values == has_values, "must be given for In and NotIn, and only for them")
+            });
             Requirement { key: raw.key.into(), test }
         }));
         Selector { requirements }

@@ -73,10 +73,15 @@ impl Kind for Service {
                 let name = port.name.unwrap_or_default();
                 c.field("name", |c| {
                     c.ensure(!several || !name.is_empty(), "is required where there are several ports");
-                    c.ensure(name.is_empty() || format::is_label(&name), "must be a name of lower case letters, digits and dashes");
+                    c.ensure(
+                        name.is_empty() || format::is_label(&name),
+                        "must be a name of lower case letters, digits and dashes",
+                    );
                 });
                 let protocol = port.protocol.as_deref().unwrap_or("TCP");
-                c.field("protocol", |c| c.ensure(["TCP", "UDP", "SCTP"].contains(&protocol), "must be TCP, UDP or SCTP"));
+                c.field("protocol", |c| {
+                    c.ensure(["TCP", "UDP", "SCTP"].contains(&protocol), "must be TCP, UDP or SCTP")
+                });
                 ServicePort {
                     name: name.into(),
                     port: c.field("port", |c| format::port(c, port.port)),

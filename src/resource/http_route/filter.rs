@@ -244,7 +244,10 @@ fn path_change(c: &mut Checks, raw: raw::PathChange) -> Option<PathChange> {
                 c.error(format!("must be given if the type is {kind}, and only then"));
             }
             let ok = |text: &String| text.len() <= 1024 && !text.chars().any(char::is_control);
-            c.ensure(value.as_ref().is_none_or(ok), "must have at most 1024 characters, none of them a control character");
+            c.ensure(
+                value.as_ref().is_none_or(ok),
+                "must have at most 1024 characters, none of them a control character",
+            );
         });
     }
     match &*raw.r#type {

@@ -151,8 +151,12 @@ fn rule(c: &mut Checks, raw: raw::Rule) -> Rule {
     if !backends.is_empty() && filters.iter().any(is_redirect) {
         c.field("backendRefs", |c| c.error("must not be given together with a RequestRedirect filter"));
     }
-    if filters.iter().any(Filter::replaces_prefix) && !matches!(&*matches, [None] | [Some(RouteMatch { path: PathTest::Prefix(_), .. })]) {
-        c.field("matches", |c| c.error("must be exactly one, with a PathPrefix, where a filter has ReplacePrefixMatch"));
+    if filters.iter().any(Filter::replaces_prefix)
+        && !matches!(&*matches, [None] | [Some(RouteMatch { path: PathTest::Prefix(_), .. })])
+    {
+        c.field("matches", |c| {
+            c.error("must be exactly one, with a PathPrefix, where a filter has ReplacePrefixMatch")
+        });
     }
     let timeouts = raw.timeouts.unwrap_or_default();
     let (request_timeout, backend_timeout) = c.field("timeouts", |c| {
