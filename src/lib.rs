@@ -6,6 +6,12 @@ pub mod config;
 /// Where objects come from: a directory of manifests.
 pub mod source;
 
+/// Typed, pruned, checked views of raw objects.
+pub mod resource;
+
+/// From resources to the gateway model and conditions.
+pub mod correlate;
+
 /// What a gateway must do, as plain data.
 pub mod model;
 
