@@ -410,7 +410,7 @@ fn a_start_that_works_although_it_was_cancelled_is_stopped() {
     let mut rig = mk_rig(Strategy::OneForOne);
     rig.add(1, mk_policy());
     let stop = rig.stop_of(1);
-    assert_eq!(rig.ask(1, Order::Pause), [stop.clone()]);
+    assert_eq!(rig.ask(1, Order::Pause), std::slice::from_ref(&stop));
     assert_eq!(rig.started(1), [stop]);
     assert_eq!(rig.state(1), State::Stopping);
     rig.exited(1, ChildExit::Finished);
