@@ -11,6 +11,9 @@ mod faulty;
 mod watch;
 
 #[cfg(test)]
+pub(crate) mod memory;
+
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -155,6 +155,11 @@ impl Lister {
         UnknownIndex { index: index.to_owned(), resource_type: self.shared.resource_type.clone() }
     }
 
+    /// Whether there is an index of this name.
+    pub fn has_index(&self, name: &str) -> bool {
+        self.shared.held.read().index(name).is_some()
+    }
+
     /// Adds an index, or replaces the one of that name, and fills it from what is held.
     pub fn add_index(&self, name: &str, function: IndexFn) {
         let _writing = self.shared.subscribers.lock();
