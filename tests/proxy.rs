@@ -33,6 +33,24 @@ struct Rig {
     options: ChildOptions,
 }
 
+impl Rig {
+    /// The process that is noted for the next run to adopt.
+    fn noted(&self) -> Option<u32> {
+        let note = std::fs::read(self.options.runtime_dir.join("envoy-state.json")).ok()?;
+        let note: serde_json::Value = serde_json::from_slice(&note).ok()?;
+        u32::try_from(note["process"]["pid"].as_u64()?).ok()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        // A test that failed midway leaves an Envoy that nobody will adopt.
+        if let Some(pid) = self.noted().filter(|_| std::thread::panicking()) {
+            let _ = rustix::process::kill_process(process(pid), Signal::KILL);
+        }
+    }
+}
+
 fn mk_rig(backend: SocketAddr) -> Rig {
     let root = tempfile::tempdir().unwrap();
     let [port] = free_ports();
@@ -133,12 +151,10 @@ async fn mk_backend() -> tidegate::demo::echo::RunningEcho {
     EchoBackend::start("one", loopback(0)).await.unwrap()
 }
 
-fn serves(listener: SocketAddr) -> impl Future<Output = Result<(), String>> {
-    async move {
-        match get(listener, "demo.local", "/").await? {
-            answer if answer.status == 200 => Ok(()),
-            answer => Err(format!("{answer:?}")),
-        }
+async fn serves(listener: SocketAddr) -> Result<(), String> {
+    match get(listener, "demo.local", "/").await? {
+        answer if answer.status == 200 => Ok(()),
+        answer => Err(format!("{answer:?}")),
     }
 }
 
@@ -197,9 +213,7 @@ async fn a_killed_envoy_ends_its_run_and_serves_again_within_a_second() {
     let supervisor = Supervisor::start("test", Strategy::OneForOne, Env::system()).await.unwrap();
     supervisor.add(child_spec("envoy", rig.options.clone())).await.unwrap();
     eventually("the first serves", PATIENCE, || serves(rig.listener)).await;
-    let note = std::fs::read(rig.options.runtime_dir.join("envoy-state.json")).unwrap();
-    let note: serde_json::Value = serde_json::from_slice(&note).unwrap();
-    kill(u32::try_from(note["process"]["pid"].as_u64().unwrap()).unwrap());
+    kill(rig.noted().unwrap());
     let killed = Instant::now();
     eventually("the old one is gone", PATIENCE, || async { serves(rig.listener).await.err().ok_or("it serves") }).await;
     eventually("the next serves", PATIENCE, || serves(rig.listener)).await;
