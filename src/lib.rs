@@ -5,3 +5,9 @@ pub mod config;
 
 /// What a gateway must do, as plain data.
 pub mod model;
+
+/// Health, metrics and the API.
+pub mod admin;
+
+/// The command line.
+pub mod cli;
