@@ -32,4 +32,6 @@ mod server;
 
 pub use redact::redacted;
 pub use server::{AdminServer, ServeError};
-pub use state::{AdminState, Catalogue, ModelDocument, ObjectStatus, Slot, StatusCondition, Steer, SteerError, SyncPhase};
+pub use state::{
+    AdminState, Catalogue, ModelDocument, ObjectStatus, Slot, StatusCondition, Steer, SteerError, SyncPhase,
+};

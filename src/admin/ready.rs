@@ -47,7 +47,8 @@ impl Readiness {
         let mut concerns = Vec::new();
         for slot in slots {
             let needed = required.is_empty() || required.contains(&type_name(slot));
-            let lack = |reason: String| Lack { what: "type", name: format!("{}:{}", slot.source, slot.resource_type), reason };
+            let lack =
+                |reason: String| Lack { what: "type", name: format!("{}:{}", slot.source, slot.resource_type), reason };
             match &slot.phase {
                 SyncPhase::Synced | SyncPhase::Absent(_) => {}
                 SyncPhase::Pending(reason) if needed => {

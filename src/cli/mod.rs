@@ -1,0 +1,4 @@
+//! The command line: one file a subcommand.
+
+/// The admin API, asked.
+pub mod client;
