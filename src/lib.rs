@@ -2,3 +2,6 @@
 
 /// What a gateway must do, as plain data.
 pub mod model;
+
+/// Consumers of the model: Envoy over xDS.
+pub mod publish;
