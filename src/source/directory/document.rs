@@ -28,6 +28,7 @@ pub(super) struct Document {
 }
 
 /// One object, or what should have been one.
+#[derive(Clone)]
 pub(super) struct Part {
     /// Its first line, counted from the document's, from 0.
     pub line: usize,
@@ -36,6 +37,7 @@ pub(super) struct Part {
 }
 
 /// See [`Part`].
+#[derive(Clone)]
 pub(super) enum Body {
     /// Fit to be served.
     Good(Arc<Object>),
@@ -68,6 +70,12 @@ pub(super) fn hash(bytes: &[u8]) -> u128 {
     xxhash_rust::xxh3::xxh3_128(bytes)
 }
 
+/// The hash of all that decides what a piece is parsed to.
+pub(super) fn hash_of(piece: &Piece<'_>) -> u128 {
+    let inherited = piece.inherited.map_or(0, |from| hash(from.kind.as_bytes()) ^ hash(from.api_version.as_bytes()));
+    hash(piece.text.bytes()) ^ inherited
+}
+
 /// Parses one piece of a file. A panic in here, say in a kind's own check, is that piece's fault alone.
 pub(super) fn parse(piece: &Piece<'_>, kit: &Kit) -> Arc<Document> {
     let parsed = catch_unwind(AssertUnwindSafe(|| parts(piece, kit)));
@@ -75,7 +83,12 @@ pub(super) fn parse(piece: &Piece<'_>, kit: &Kit) -> Arc<Document> {
         let reason = "checking it ran into a bug; please report it together with this document".to_owned();
         vec![broken(None, 0, "", reason)]
     });
-    Arc::new(Document { hash: hash(piece.text.bytes()), parts })
+    Arc::new(Document { hash: hash_of(piece), parts })
+}
+
+/// What stands for a file that is not parsed at all.
+pub(super) fn refused(reason: String) -> Arc<Document> {
+    Arc::new(Document { hash: hash(reason.as_bytes()), parts: vec![broken(None, 0, "", reason)] })
 }
 
 /// A document of a kind that was foreign when it was parsed, and is known now.

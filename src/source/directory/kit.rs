@@ -48,10 +48,6 @@ impl Kit {
         new
     }
 
-    pub fn types(&self) -> Vec<ResourceType> {
-        self.known.read().values().map(|known| known.entry.resource_type.clone()).collect()
-    }
-
     /// `apiVersion` and kind that an unknown pair was most likely meant to be.
     pub fn suggest(&self, group: &str, kind: &str) -> Option<(String, String)> {
         let catalogue = self.catalogue.read();
