@@ -99,12 +99,13 @@ pub fn build(graph: &mut Graph, settings: &Settings) -> Outputs {
     let services = services(graph, sources);
     let routes = routes(graph, &settings, sources, gateways, services);
     let (clusters, endpoints) = clusters(graph, sources, routes);
+    let listeners = listeners(graph, gateways);
     Outputs {
-        listeners: listeners(graph, gateways),
+        listeners,
         virtual_hosts: virtual_hosts(graph, gateways, routes),
         clusters,
         endpoints,
-        secrets: secrets(graph, sources, gateways),
+        secrets: secrets(graph, sources, listeners),
         statuses: statuses(graph, &settings, sources, gateways, routes),
     }
 }
@@ -169,10 +170,10 @@ fn gateways(graph: &mut Graph, settings: &Arc<Settings>, sources: Sources) -> Ga
     let with = settings.clone();
     let certificates = graph.correlate("listener certificates", sources.gateways, move |ctx, key, gateway| {
         let known = ctx.fetch(known, key);
-        let plan = ours(known.as_deref()).filter(|plan| plan.acceptance.is_ok());
+        let plan = ours(known.as_deref());
         let listeners = gateway.spec.listeners.iter().zip(plan.iter().flat_map(|plan| &plan.listeners));
         let mut world = CertificateWorld { ctx, grants: sources.grants, held };
-        let secure = listeners.filter(|(_, plan)| plan.secure && plan.fault.is_none());
+        let secure = listeners.filter(|(_, plan)| plan.secure);
         let certificates = secure.map(|(listener, _)| {
             let listener_key = ListenerKey { gateway: key.clone(), name: listener.name.clone() };
             (listener_key, certificate::certificates(&with, gateway, listener, &mut world))
@@ -285,9 +286,13 @@ fn virtual_hosts(graph: &mut Graph, gateways: Gateways, routes: Routes) -> Colle
     graph.union("virtual hosts", &[with_routes, bare])
 }
 
-fn secrets(graph: &mut Graph, sources: Sources, gateways: Gateways) -> Collection<SecretId, Secret> {
-    let uses = graph.correlate("certificate users", gateways.certificates, |_, listener, certificates| {
-        certificates.usable.iter().map(|id| ((id.clone(), listener.gateway_id()), ())).collect()
+fn secrets(
+    graph: &mut Graph,
+    sources: Sources,
+    listeners: Collection<ListenerId, Listener>,
+) -> Collection<SecretId, Secret> {
+    let uses = graph.correlate("certificate users", listeners, |_, _, listener| {
+        virtual_host::certificates(listener).map(|user| (user, ())).collect()
     });
     let users =
         graph.group("secrets' gateways", uses, |(secret, gateway), ()| (secret.clone(), gateway.clone(), Arc::new(())));

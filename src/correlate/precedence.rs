@@ -18,8 +18,8 @@ pub fn precedence(
 ) -> Precedence {
     let (path_kind, path) = match &matching.path {
         PathTest::Exact(path) => (0, path),
-        PathTest::Prefix(path) => (1, path),
-        PathTest::Regex(path) => (2, path),
+        PathTest::Prefix(path) => (2, path),
+        PathTest::Regex(path) => (1, path),
     };
     Precedence {
         path_kind,

@@ -157,6 +157,16 @@ fn shared_conditions(route: &View<HttpRoute>, rules: &[Translated]) -> Condition
     Condition::new(condition::RESOLVED_REFS, Truth::False, first.reason, messages.join("; "), route.generation)
 }
 
+fn attachment(listeners: &[Attached]) -> String {
+    let names = |of: &[&Attached]| of.iter().map(|attached| &*attached.listener.name).collect::<Vec<_>>().join(", ");
+    let all = names(&listeners.iter().collect::<Vec<_>>());
+    let shadowed: Vec<&Attached> = listeners.iter().filter(|attached| attached.hosts.is_empty()).collect();
+    if shadowed.is_empty() {
+        return format!("attached to {all}");
+    }
+    format!("attached to {all}; serves nothing on {}, where others are more specific for its hosts", names(&shadowed))
+}
+
 fn conditions(
     route: &View<HttpRoute>,
     attached: &Result<Vec<Attached>, Refused>,
@@ -178,10 +188,7 @@ fn conditions(
             let message = format!("no rule can be used; what they match is answered 500: {}", invalid.join("; "));
             accepted(Truth::False, reason::UNSUPPORTED_VALUE, message)
         }
-        Ok(listeners) => {
-            let names: Vec<&str> = listeners.iter().map(|attached| &*attached.listener.name).collect();
-            accepted(Truth::True, reason::ACCEPTED, format!("attached to {}", names.join(", ")))
-        }
+        Ok(listeners) => accepted(Truth::True, reason::ACCEPTED, attachment(listeners)),
     };
     let is_accepted = verdict.status == Truth::True;
     let mut conditions = vec![verdict, resolved.clone()];

@@ -9,7 +9,7 @@ use super::route::HostKey;
 use super::socket::{BareHost, ListenerKey, Seats, route_config};
 use crate::model::{
     FilterChain, GatewayId, Listener, ListenerId, Match, PathMatch, Policies, Precedence, Protocol, Route, RouteAction,
-    RouteFilters, Seq, TlsTermination, VirtualHost, VirtualHostId,
+    RouteFilters, SecretId, Seq, TlsTermination, VirtualHost, VirtualHostId,
 };
 use crate::resource::types;
 use tidegate_actors::id::ObjectRef;
@@ -50,6 +50,19 @@ pub fn listener(
     (!chains.is_empty()).then_some(Listener { id: *socket, chains })
 }
 
+/// The certificates that a socket serves, and for which Gateway.
+pub fn certificates(listener: &Listener) -> impl Iterator<Item = (SecretId, GatewayId)> {
+    listener.chains.iter().flat_map(|chain| {
+        let certificates = match &chain.protocol {
+            Protocol::Https(tls) => &tls.certificates[..],
+            Protocol::Http => &[],
+        };
+        let users =
+            certificates.iter().flat_map(|id| chain.gateways.iter().map(|gateway| (id.clone(), gateway.clone())));
+        users.collect::<Vec<_>>()
+    })
+}
+
 /// A virtual host that routes are in.
 pub fn with_routes(host: &HostKey, routes: &Seq<Precedence, Route>) -> VirtualHost {
     VirtualHost {
@@ -73,7 +86,7 @@ pub fn bare(id: VirtualHostId, host: &BareHost) -> VirtualHost {
 
 fn misdirected(listener: &ListenerKey) -> (Precedence, Arc<Route>) {
     let place = Precedence {
-        path_kind: 1,
+        path_kind: 2,
         path_len: Reverse(1),
         method: Reverse(false),
         headers: Reverse(0),

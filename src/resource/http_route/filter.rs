@@ -178,15 +178,8 @@ fn edited_name(c: &mut Checks, name: &str) -> Name {
 }
 
 fn mirror(c: &mut Checks, raw: raw::Mirror) -> RequestMirror {
-    let (target, port) = c.field("backendRef", |c| {
-        let target = raw.backend_ref.target.read(c, "", "Service");
-        let port = c.field("port", |c| {
-            let is_service = target.group.is_empty() && &*target.kind == "Service";
-            c.ensure(raw.backend_ref.port.is_some() || !is_service, "is required for a Service");
-            raw.backend_ref.port.map(|number| format::port(c, number))
-        });
-        (target, port)
-    });
+    let (target, port, ..) = raw.backend_ref.split();
+    let (target, port) = c.field("backendRef", |c| super::destination(c, target, port));
     let fraction = match (raw.percent, raw.fraction) {
         (Some(_), Some(_)) => {
             c.error("must not have both percent and fraction");

@@ -18,7 +18,7 @@ pub use matching::{PathTest, RouteMatch, ValueTest};
 
 use super::field::{Checks, FieldError, from_json};
 use super::format;
-use super::gateway::ObjectReference;
+use super::gateway::{ObjectReference, RawReference};
 use super::meta::Kind;
 use super::types::GATEWAY_GROUP;
 
@@ -174,20 +174,16 @@ fn rule(c: &mut Checks, raw: raw::Rule) -> Rule {
 }
 
 fn backend(c: &mut Checks, raw: raw::Backend) -> BackendRef {
-    let target = raw.target.read(c, "", "Service");
-    let port = c.field("port", |c| {
-        let is_service = target.group.is_empty() && &*target.kind == "Service";
-        c.ensure(raw.port.is_some() || !is_service, "is required for a Service");
-        raw.port.map(|number| format::port(c, number))
-    });
-    let weight = c.field("weight", |c| match u32::try_from(raw.weight.unwrap_or(1)) {
+    let (target, port, weight, filters) = raw.split();
+    let (target, port) = destination(c, target, port);
+    let weight = c.field("weight", |c| match u32::try_from(weight.unwrap_or(1)) {
         Ok(weight) if weight <= 1_000_000 => weight,
         _ => {
             c.error("must be from 0 to 1000000");
             1
         }
     });
-    let filters = c.each("filters", 16, raw.filters.unwrap_or_default(), |c, raw| {
+    let filters = c.each("filters", 16, filters, |c, raw| {
         let filter = filter::read(c, raw)?;
         if matches!(filter, Filter::RequestHeaders(_) | Filter::ResponseHeaders(_)) {
             return Some(filter);
@@ -198,4 +194,15 @@ fn backend(c: &mut Checks, raw: raw::Backend) -> BackendRef {
     let filters: Vec<Filter> = filters.into_iter().flatten().collect();
     c.field("filters", |c| filter::compatible(c, &filters));
     BackendRef { target, port, weight, filters }
+}
+
+/// What a backend or a mirror refers to.
+fn destination(c: &mut Checks, target: RawReference, port: Option<i64>) -> (ObjectReference, Option<u16>) {
+    let target = target.read(c, "", "Service");
+    let port = c.field("port", |c| {
+        let is_service = target.group.is_empty() && &*target.kind == "Service";
+        c.ensure(port.is_some() || !is_service, "is required for a Service");
+        port.map(|number| format::port(c, number))
+    });
+    (target, port)
 }

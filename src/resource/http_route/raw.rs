@@ -69,11 +69,22 @@ pub(super) struct Timeouts {
 
 #[derive(Deserialize)]
 pub(super) struct Backend {
-    #[serde(flatten)]
-    pub target: RawReference,
+    // Spelled out: `flatten` buffers what it reads.
+    pub group: Option<String>,
+    pub kind: Option<String>,
+    pub namespace: Option<String>,
+    pub name: String,
     pub port: Option<i64>,
     pub weight: Option<i64>,
     pub filters: Option<Vec<Filter>>,
+}
+
+impl Backend {
+    /// What it refers to, with the rest.
+    pub fn split(self) -> (RawReference, Option<i64>, Option<i64>, Vec<Filter>) {
+        let Self { group, kind, namespace, name, port, weight, filters } = self;
+        (RawReference { group, kind, namespace, name }, port, weight, filters.unwrap_or_default())
+    }
 }
 
 #[derive(Deserialize)]
@@ -103,16 +114,9 @@ pub(super) struct Header {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Mirror {
-    pub backend_ref: MirrorTarget,
+    pub backend_ref: Backend,
     pub percent: Option<i64>,
     pub fraction: Option<Fraction>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct MirrorTarget {
-    #[serde(flatten)]
-    pub target: RawReference,
-    pub port: Option<i64>,
 }
 
 #[derive(Deserialize)]
