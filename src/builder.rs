@@ -15,7 +15,7 @@ use tidegate_actors::supervisor::{BoxError, ChildSpec};
 use crate::config::{Config, Directory, Limits, Registry, SectionType, SourceConfig};
 use crate::correlate::Outputs;
 use crate::resource;
-use crate::source::schema::{Catalogue, Entry};
+use crate::source::schema::{Catalogue, Entry, Schema};
 
 /// What a source is made with.
 pub struct SourceContext<'a> {
@@ -79,7 +79,7 @@ impl Default for Tidegate {
     fn default() -> Self {
         let empty = Self {
             registry: Registry::default(),
-            catalogue: resource::catalogue(),
+            catalogue: catalogue(),
             sources: BTreeMap::new(),
             publishers: Vec::new(),
             correlations: Vec::new(),
@@ -87,6 +87,17 @@ impl Default for Tidegate {
         };
         empty.source(Directory::KIND, crate::source::directory::make)
     }
+}
+
+/// The kinds that the gateway reads; of several versions of one kind sources serve the preferred one.
+fn catalogue() -> Catalogue {
+    let mut catalogue = Catalogue::new();
+    for kind in resource::kinds().into_iter().rev() {
+        let schema: Arc<dyn Schema> = Arc::new(kind.check);
+        let (resource_type, fails_closed) = (kind.resource_type, kind.fails_closed);
+        catalogue.insert(Entry { resource_type, schema: Some(schema), fails_closed });
+    }
+    catalogue
 }
 
 impl Tidegate {
@@ -158,7 +169,9 @@ impl Tidegate {
             let (build, with) = (build.clone(), section.clone());
             let correlation = Correlation::new(&name, env, problems, open, move |graph| build(&with, graph));
             let (make, handles) = (make.clone(), correlation.handles().clone());
-            let publisher = publisher::spec(&format!("{name}-publisher"), env, &correlation, taps.clone(), move || make(&section, &handles));
+            let publisher = publisher::spec(&format!("{name}-publisher"), env, &correlation, taps.clone(), move || {
+                make(&section, &handles)
+            });
             Some(ExtraCorrelation {
                 resource_types: correlation.resource_types().to_vec(),
                 children: vec![correlation.spec(&name), publisher],

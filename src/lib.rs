@@ -27,7 +27,11 @@ pub mod admin;
 /// One file a subcommand.
 pub mod cli;
 
+/// A Tidegate with more in it than ours.
+pub mod builder;
 
+/// The actor tree, assembled in one place.
+pub mod app;
 
 /// What the demo needs beside the gateway: backends to route to.
 pub mod demo;

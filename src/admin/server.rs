@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,9 @@ pub enum ServeError {
     },
 }
 
+/// A server on its way to its old address.
+pub type Rebind = Pin<Box<dyn Future<Output = Result<AdminServer, ServeError>> + Send>>;
+
 /// A bound admin server, not serving yet.
 pub struct AdminServer {
     listener: Box<dyn Listener>,
@@ -63,6 +67,16 @@ impl AdminServer {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The same address to be bound again, should this server end before its time.
+    pub fn again(&self, env: &Env) -> impl Fn() -> Rebind + Clone + use<> {
+        let admin = Admin { address: self.address, ..self.admin.clone() };
+        let (limits, env) = (self.limits.clone(), env.clone());
+        move || {
+            let (admin, limits, env) = (admin.clone(), limits.clone(), env.clone());
+            Box::pin(async move { Self::bind(&admin, &limits, &env).await })
+        }
     }
 
     /// Serves until it is stopped; then requests in flight are finished within two seconds.

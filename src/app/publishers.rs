@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tidegate_actors::correlation::OutputBatch;
+use tidegate_actors::env::Env;
 use tidegate_actors::publisher::{self, PublishError, Publisher};
 use tidegate_actors::supervisor::{ChildSpec, TaskContext};
 use tokio_util::sync::CancellationToken;
@@ -61,7 +62,7 @@ pub(super) fn all(tidegate: &Tidegate, config: &Config, app: &App) -> Vec<ChildS
     let (model, steps) = (app.model.clone(), Arc::new(Mutex::new(Steps::default())));
     let (json, file_env) = (config.publish.json.clone(), env.clone());
     let to_json = move || {
-        let file = |path| JsonFile::new(&file_env, path, json.interval.into(), json.pretty, model.clone());
+        let file = |path| JsonFile::new(&file_env, path, *json.interval, json.pretty, model.clone());
         JsonPublisher { outputs, steps: steps.clone(), model: model.clone(), file: json.path.clone().map(file) }
     };
     let (statuses, status_env) = (app.statuses.clone(), env.clone());
@@ -77,16 +78,15 @@ pub(super) fn all(tidegate: &Tidegate, config: &Config, app: &App) -> Vec<ChildS
 
 /// The admin server. Its first life has the socket that was bound at the start, so that a taken address is a
 /// start's error; later ones bind anew.
-pub(super) fn admin(server: AdminServer, state: AdminState) -> ChildSpec {
+pub(super) fn admin(server: AdminServer, env: &Env, state: AdminState) -> ChildSpec {
+    let again = server.again(env);
     let bound = Arc::new(Mutex::new(Some(server)));
-    let again = bound.lock().as_ref().map(AdminServer::again);
     ChildSpec::task("admin", move |context: TaskContext| {
         let (first, again, state) = (bound.lock().take(), again.clone(), state.clone());
         async move {
-            let server = match (first, again) {
-                (Some(first), _) => first,
-                (None, Some(again)) => again.bind().await?,
-                (None, None) => return Ok(()),
+            let server = match first {
+                Some(first) => first,
+                None => again().await?,
             };
             server.serve(state, context.stop).await;
             Ok(())

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{App, RunOptions, wants_proxy};
 use crate::builder::Tidegate;
 use crate::config::Config;
-use crate::proxy::locate;
+use crate::proxy::locate::{self, LocateOptions};
 
 /// Runs until a signal says to end, or the tree fails.
 ///
@@ -42,7 +42,7 @@ pub async fn run(tidegate: &Tidegate, config: Arc<Config>, options: RunOptions) 
         biased;
         _ = interrupt.recv() => bail!("ended by a second signal, before everything had stopped"),
         _ = terminate.recv() => bail!("ended by a second signal, before everything had stopped"),
-        () = app.supervisor.shutdown(config.shutdown_timeout.into()) => {}
+        () = app.supervisor.shutdown(*config.shutdown_timeout) => {}
     }
     tracing::info!("stopped");
     ended
@@ -57,8 +57,10 @@ fn ended(exit: &Exit) -> anyhow::Result<()> {
 
 async fn add_proxy(app: &App, config: &Config, options: &RunOptions, required: bool) -> anyhow::Result<()> {
     let named = options.envoy.clone().or_else(|| config.proxy.path.clone());
-    match locate::locate(named.as_deref()).await {
-        Ok(found) => app.add_proxy(config, found).await,
+    // It may have to be fetched, which takes a while and draws a progress bar.
+    let found = tokio::task::spawn_blocking(move || locate::locate(&LocateOptions::from_environment(named))).await?;
+    match found {
+        Ok(found) => app.add_proxy(config, found.path).await,
         Err(error) if required => Err(error).context("`proxy.managed` is true, but there is no Envoy"),
         Err(error) => {
             let (address, socket) = (app.xds_address, app.xds_socket.display());

@@ -3,6 +3,10 @@
 /// A backend that says what it was asked.
 pub mod echo;
 
+mod announce;
+
+pub use announce::announce;
+
 /// The manifests under `config/demo`, by file name: for whoever runs the program without the repository.
 pub const MANIFESTS: [(&str, &str); 5] = [
     ("backends.yaml", include_str!("../../config/demo/backends.yaml")),

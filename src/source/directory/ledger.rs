@@ -138,7 +138,8 @@ impl Ledger {
             for placed in &mut documents {
                 let parts = || placed.document.parts.iter().map(|part| adopt(part, kit));
                 if parts().any(|part| part.is_some()) {
-                    let parts = placed.document.parts.iter().map(|part| adopt(part, kit).unwrap_or_else(|| part.clone()));
+                    let parts =
+                        placed.document.parts.iter().map(|part| adopt(part, kit).unwrap_or_else(|| part.clone()));
                     placed.document = Arc::new(Document { hash: placed.document.hash, parts: parts.collect() });
                     adopted = true;
                 }

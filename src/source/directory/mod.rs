@@ -11,6 +11,7 @@ mod feed;
 mod kit;
 mod ledger;
 mod load;
+mod make;
 mod options;
 mod position;
 mod reader;
@@ -25,6 +26,7 @@ mod watch;
 mod yaml;
 
 pub use load::{LoadError, Loaded, load};
+pub use make::make;
 pub use options::{Options, WatchMode};
 pub use watch::{Inbox, NotifyWatching, Signal, WatchError, Watcher, Watching};
 

@@ -179,4 +179,3 @@ fn encode_listener(name: &str, model: &Arc<Listener>, scope: &Scope) -> Option<A
 pub fn table_of(host: &str) -> &str {
     host.rsplit_once('/').map_or(host, |(table, _)| table)
 }
-

@@ -124,11 +124,8 @@ fn connection_manager(model: &FilterChain) -> HttpConnectionManager {
 }
 
 fn terminate(tls: &TlsTermination) -> TransportSocket {
-    let certificates = tls
-        .certificates
-        .iter()
-        .map(|id| SdsSecretConfig { name: id.to_string(), sds_config: Some(ads()) })
-        .collect();
+    let certificates =
+        tls.certificates.iter().map(|id| SdsSecretConfig { name: id.to_string(), sds_config: Some(ads()) }).collect();
     let context = DownstreamTlsContext {
         common_tls_context: Some(CommonTlsContext {
             tls_params: Some(TlsParameters {

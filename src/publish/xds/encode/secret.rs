@@ -8,8 +8,12 @@ use crate::model::Secret;
 
 /// Encodes a certificate chain with its key.
 pub fn encode_secret(model: &Secret) -> Vec<u8> {
-    let inline =
-        |bytes: &[u8]| Some(DataSource { specifier: Some(data_source::Specifier::InlineBytes(bytes.to_vec())), ..DataSource::default() });
+    let inline = |bytes: &[u8]| {
+        Some(DataSource {
+            specifier: Some(data_source::Specifier::InlineBytes(bytes.to_vec())),
+            ..DataSource::default()
+        })
+    };
     Tls {
         name: model.id.to_string(),
         r#type: Some(secret::Type::TlsCertificate(TlsCertificate {

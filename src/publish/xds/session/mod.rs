@@ -226,10 +226,9 @@ impl Session {
                 Some(resource) => {
                     let state = &mut self.types[kind as usize];
                     if state.wants(&name) {
-                        state.known.insert(
-                            name.clone(),
-                            Known { version: Some(resource.version), resource: Some(resource) },
-                        );
+                        state
+                            .known
+                            .insert(name.clone(), Known { version: Some(resource.version), resource: Some(resource) });
                     }
                     self.on_accepted(cache, kind, &name);
                 }

@@ -89,8 +89,11 @@ impl Session {
         let pending = pending.unwrap_or(Pending { first: version, last: version, since: None, force: false });
         let wanted = state.wants(&name);
         let resource = cache.get(kind, &name, &self.view).filter(|_| wanted);
-        (resource.is_some() || (wanted && self.state(kind).known.contains_key(&name)))
-            .then_some(Item { name, resource, pending })
+        (resource.is_some() || (wanted && self.state(kind).known.contains_key(&name))).then_some(Item {
+            name,
+            resource,
+            pending,
+        })
     }
 
     fn judge(&mut self, cache: &Cache, kind: Kind, name: &Name, pending: Pending, gates: &Gates) -> Verdict {
