@@ -234,6 +234,8 @@ impl Machine {
     /// A child that was asked to stop is down.
     fn went_down(&mut self, index: usize, then: Then, exit: ChildExit) {
         let child = &mut self.children[index];
+        // Should that life have been given up for lost, what it still says concerns nobody.
+        child.generation += 1;
         let exit = if exit == ChildExit::Finished { ChildExit::Stopped } else { exit };
         self.actions.push(Action::Gone { id: child.id, exit: exit.clone(), asked: true });
         if exit.is_failure() {
@@ -250,6 +252,7 @@ impl Machine {
     /// A child that should run is down.
     fn fell_down(&mut self, index: usize, ran: Duration, exit: ChildExit, now: Instant, rng: &dyn Rng) {
         let child = &mut self.children[index];
+        child.generation += 1;
         child.last_exit = Some(exit.clone());
         let again = match child.policy.restart {
             Restart::Permanent => true,
@@ -279,7 +282,6 @@ impl Machine {
             _ => (now + delay, false),
         };
         child.phase = Phase::BackingOff { until, open };
-        child.generation += 1;
         let (id, generation) = (child.id, child.generation);
         self.actions.push(Action::Gone { id, exit, asked: false });
         self.actions.push(Action::Timer { id, generation, at: until });

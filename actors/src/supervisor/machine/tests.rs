@@ -269,6 +269,7 @@ fn a_child_that_is_not_core_waits_the_longest_delay_when_it_fails_too_often() {
     for delay in &delays[2..] {
         about(*delay, MAX);
     }
+    assert!(rig.machine.children[0].failures.len() <= 3, "what is remembered does not grow");
     assert!(!rig.machine.is_ending());
 }
 
@@ -414,6 +415,18 @@ fn a_start_that_works_although_it_was_cancelled_is_stopped() {
     assert_eq!(rig.started(1), [stop]);
     assert_eq!(rig.state(1), State::Stopping);
     rig.exited(1, ChildExit::Finished);
+    assert_eq!(rig.state(1), State::Paused);
+}
+
+#[test]
+fn a_start_that_comes_back_after_it_was_given_up_for_lost_concerns_nobody() {
+    let mut rig = mk_rig(Strategy::OneForOne);
+    rig.add(1, mk_policy());
+    let generation = rig.generation(1);
+    rig.ask(1, Order::Pause);
+    rig.exited(1, ChildExit::Killed);
+    assert!(!rig.machine.is_current(1, generation));
+    assert_eq!(rig.step(Event::Started { id: 1, generation }), []);
     assert_eq!(rig.state(1), State::Paused);
 }
 
