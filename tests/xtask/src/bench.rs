@@ -1,7 +1,8 @@
-//! `bench`: runs the benchmarks, gathers the figures that they leave, and writes one table with the machine it came from.
+//! `bench`: runs the benchmarks, gathers the figures that they leave, and writes one table with the machine it came
+//! from.
 //!
-//! A benchmark leaves its figures as JSON lines, one [`Figure`] each, in a file of its own, `NAME.json`, in the folder that
-//! `TIDEGATE_BENCH_DIR` names; without it, in `target/tidegate-bench` of the repository.
+//! A benchmark leaves its figures as JSON lines, one [`Figure`] each, in a file of its own, `NAME.json`, in the
+//! folder that `TIDEGATE_BENCH_DIR` names; without it, in `target/tidegate-bench` of the repository.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -19,8 +19,8 @@ pub fn lint(require_advisories: bool) -> Result<()> {
     advisories(&deny, require_advisories)
 }
 
-/// Known vulnerabilities need a database that lies elsewhere than the crates. That it cannot be had is said, and is an error
-/// only for who wants it to be: not being able to reach it says nothing about the code.
+/// Known vulnerabilities need a database that lies elsewhere than the crates. That it cannot be had is said, and is
+/// an error only for who wants it to be: not being able to reach it says nothing about the code.
 fn advisories(deny: &PathBuf, required: bool) -> Result<()> {
     title("cargo-deny fetch db");
     let fetched = Command::new(deny).args(["fetch", "db"]).current_dir(root()).output();

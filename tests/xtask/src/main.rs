@@ -9,8 +9,9 @@ mod run;
 
 mod suite;
 
-/// The product's own search for Envoy, by its source: depending on the whole product would build its two hundred dependencies
-/// a second time, with other features, and would leave no `cargo xtask lint` while the product does not compile.
+/// The product's own search for Envoy, by its source: depending on the whole product would build its two hundred
+/// dependencies a second time, with other features, and would leave no `cargo xtask lint` while the product does not
+/// compile.
 #[allow(dead_code, reason = "the product uses all of it, this program a part")]
 #[path = "../../../src/proxy/locate/mod.rs"]
 mod locate;

@@ -1,4 +1,5 @@
-//! `test`: Envoy first, then every test there is; a test that needs Envoy runs, and never skips. The last line is the sum.
+//! `test`: Envoy first, then every test there is; a test that needs Envoy runs, and never skips. The last line is the
+//! sum.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
@@ -69,8 +70,8 @@ struct Sum {
 }
 
 impl Sum {
-    /// Adds a line such as `test result: ok. 41 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.87s`;
-    /// any other changes nothing.
+    /// Adds a line such as `test result: ok. 41 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in
+    /// 0.87s`; any other changes nothing.
     fn add(&mut self, line: &str) {
         let Some(counts) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")) else { return };
         for count in counts.1.split("; ") {
