@@ -25,6 +25,15 @@ pub struct Problem {
     pub serving: Serving,
 }
 
+/// One field that is wrong, as a schema or a typed view finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// Where: `spec.rules[0].matches[1].path.value`; empty for the object as a whole.
+    pub path: String,
+    /// What is wrong and what to do about it, in a sentence. Never the content of a secret.
+    pub reason: String,
+}
+
 /// What is served while a problem stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

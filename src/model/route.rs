@@ -61,8 +61,8 @@ pub struct Precedence {
     pub query: Reverse<u16>,
     /// Creation time in seconds, oldest first; objects without one come last.
     pub created: i64,
-    /// `namespace/name`, then the source.
-    pub object: (Name, Name, Name),
+    /// `namespace/name` as one string, since the specification compares it as one; then the source.
+    pub object: (Name, Name),
     /// Index of the rule.
     pub rule: u16,
     /// Index of the match in the rule.

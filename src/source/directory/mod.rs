@@ -1,0 +1,5 @@
+//! x
+mod position;
+mod scalar;
+mod split;
+mod yaml;
