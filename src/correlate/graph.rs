@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tidegate_actors::correlation::{Collection, Graph, Index, OutputBatch, Taps};
+use tidegate_actors::correlation::{Collection, Graph, Index, Key, OutputBatch, Taps, Value};
 use tidegate_actors::id::{Name, ObjectKey, ObjectRef};
 
 use super::certificate::{Certificates, Holds};
@@ -58,12 +58,25 @@ impl Outputs {
         taps
     }
 
+    /// Everything that a graph holds, as a step from nothing.
+    pub fn full_update(&self, graph: &Graph, version: u64) -> ModelUpdate {
+        fn all<K: Key, V: Value>(graph: &Graph, of: Collection<K, V>) -> Vec<(K, Option<Arc<V>>)> {
+            graph.list(of).into_iter().map(|(key, value)| (key, Some(value))).collect()
+        }
+        ModelUpdate {
+            version,
+            since: None,
+            listeners: all(graph, self.listeners),
+            virtual_hosts: all(graph, self.virtual_hosts),
+            clusters: all(graph, self.clusters),
+            endpoints: all(graph, self.endpoints),
+            secrets: all(graph, self.secrets),
+        }
+    }
+
     /// The model's part of a batch.
     pub fn model_update(&self, batch: &OutputBatch) -> ModelUpdate {
-        fn latest<K: tidegate_actors::correlation::Key, V: tidegate_actors::correlation::Value>(
-            batch: &OutputBatch,
-            of: Collection<K, V>,
-        ) -> Vec<(K, Option<Arc<V>>)> {
+        fn latest<K: Key, V: Value>(batch: &OutputBatch, of: Collection<K, V>) -> Vec<(K, Option<Arc<V>>)> {
             batch.changes(of).iter().map(|(key, change)| (key.clone(), change.new.clone())).collect()
         }
         ModelUpdate {
