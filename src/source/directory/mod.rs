@@ -24,6 +24,9 @@ mod walk;
 mod watch;
 mod yaml;
 
+#[cfg(test)]
+mod tests;
+
 pub use load::{LoadError, Loaded, load};
 pub use options::{Options, WatchMode};
 pub use watch::{Inbox, NotifyWatching, Signal, WatchError, Watcher, Watching};
