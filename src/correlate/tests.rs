@@ -160,7 +160,9 @@ fn cost_of_changes(layout: Layout, count: usize) -> BTreeMap<&'static str, usize
     rig.commit();
     assert!(rig.graph.list(rig.outputs.clusters).len() == 10, "the world is complete");
     let mut costs = BTreeMap::new();
-    let mut of = |what, rig: &mut Rig| drop(costs.insert(what, rig.commit()));
+    let mut of = |what, rig: &mut Rig| {
+        costs.insert(what, rig.commit());
+    };
 
     rig.set(&types::http_route(), &layout.route(7, "/changed"));
     of("a route changes", &mut rig);
