@@ -134,6 +134,11 @@ impl<B: Buffer> Port<B> {
         result
     }
 
+    /// Looks at the buffer from outside the edge: neither a send nor a receive, and no place for faults.
+    pub fn peek<R>(&self, look: impl FnOnce(&B) -> R) -> R {
+        look(&self.shared.buffer.lock())
+    }
+
     /// Nudges the receiver if something still waits: after a batch, since more may have come meanwhile.
     pub fn again(&self) {
         if self.depth() > 0 {

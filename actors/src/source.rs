@@ -28,7 +28,8 @@ pub enum SourceEvent {
     Apply(Arc<Object>),
     /// An object was deleted.
     Delete(ObjectKey),
-    /// Nothing changed up to the cursor.
+    /// Everything up to the cursor has been told. A source whose every event moves its cursor sends one after
+    /// each, so that a resumed watch repeats nothing; it also proves that a quiet source is alive.
     Bookmark(Cursor),
 }
 

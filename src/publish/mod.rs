@@ -11,3 +11,6 @@ pub mod json;
 
 /// Every object's conditions.
 pub mod status;
+
+/// Envoy configuration over xDS.
+pub mod xds;

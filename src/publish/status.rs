@@ -15,7 +15,7 @@ use tidegate_actors::env::Env;
 use tidegate_actors::id::ObjectRef;
 use tidegate_actors::publisher::{PublishError, Publisher};
 
-use crate::correlate::GatewayCollections;
+use crate::correlate::Outputs;
 use crate::correlate::status::ObjectStatus;
 
 /// Every object's status now, as JSON text. Clones share it.
@@ -39,18 +39,18 @@ impl PublishedStatuses {
 /// Keeps [`PublishedStatuses`] up to date.
 pub struct StatusPublisher {
     env: Env,
-    collections: GatewayCollections,
+    collections: Outputs,
     statuses: PublishedStatuses,
 }
 
 impl StatusPublisher {
     /// A publisher into `statuses`, which outlives it.
-    pub fn new(env: &Env, collections: &GatewayCollections, statuses: PublishedStatuses) -> Self {
+    pub fn new(env: &Env, collections: &Outputs, statuses: PublishedStatuses) -> Self {
         Self { env: env.clone(), collections: collections.clone(), statuses }
     }
 
     /// The collections that it needs.
-    pub fn taps(collections: &GatewayCollections) -> Taps {
+    pub fn taps(collections: &Outputs) -> Taps {
         let mut taps = Taps::default();
         taps.add(collections.statuses);
         taps

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use tidegate_actors::correlation::{Collection, Key, OutputBatch, Taps, Value};
 
-use crate::correlate::GatewayCollections;
+use crate::correlate::Outputs;
 use crate::model::{ClusterId, ListenerId, ModelUpdate, SecretId, VirtualHostId};
 
 /// The collections that make up the model.
-pub fn model_taps(collections: &GatewayCollections) -> Taps {
+pub fn model_taps(collections: &Outputs) -> Taps {
     let mut taps = Taps::default();
     taps.add(collections.listeners)
         .add(collections.virtual_hosts)
@@ -32,7 +32,7 @@ pub struct Steps {
 
 impl Steps {
     /// The step that a batch means for this consumer.
-    pub fn step(&mut self, batch: &OutputBatch, collections: &GatewayCollections) -> ModelUpdate {
+    pub fn step(&mut self, batch: &OutputBatch, collections: &Outputs) -> ModelUpdate {
         ModelUpdate {
             version: batch.version(),
             since: batch.since(),

@@ -20,13 +20,15 @@ use crate::id::{Name, ObjectKey, ResourceType};
 use crate::object::Object;
 use crate::port::Port;
 use crate::problem::Problems;
+use crate::store::Subscription;
 use crate::supervisor::ChildSpec;
 
 /// The edge from a store to a consumer of its changes.
 pub type StorePort = Port<Changes<ObjectKey, Arc<Object>>>;
 
-/// Asks a store to send everything it holds, and all changes from then on, to a port.
-pub type Subscribe = Arc<dyn Fn(StorePort) + Send + Sync>;
+/// Asks a store to send everything it holds, and all changes from then on, to a port, for as long as the
+/// subscription is held.
+pub type Subscribe = Arc<dyn Fn(StorePort) -> Subscription + Send + Sync>;
 
 /// Names what is still missing before anything may be published; empty when nothing is.
 pub type Gate = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
@@ -173,7 +175,7 @@ enum Message {
 
 struct Running {
     graph: Graph,
-    inputs: BTreeMap<InputKey, StorePort>,
+    inputs: BTreeMap<InputKey, (StorePort, Subscription)>,
     open: bool,
 }
 
@@ -224,17 +226,17 @@ impl<H: Send + Sync + 'static> CorrelationActor<H> {
     fn add_input(&self, myself: &ActorRef<Message>, running: &mut Running, key: InputKey) {
         let Some((port, subscribe)) = self.0.shared.wiring.lock().inputs.get(&key).cloned() else { return };
         port.receive(Changes::clear);
-        subscribe(port.clone());
+        let subscription = subscribe(port.clone());
         let myself = myself.clone();
         port.connect(Arc::new(move || {
             // It fails only when the actor is gone; its successor subscribes anew.
             let _ = myself.cast(Message::Nudge);
         }));
-        running.inputs.insert(key, port);
+        running.inputs.insert(key, (port, subscription));
     }
 
     fn remove_input(&self, running: &mut Running, key: &InputKey) {
-        let Some(port) = running.inputs.remove(key) else { return };
+        let Some((port, _)) = running.inputs.remove(key) else { return };
         port.disconnect();
         running.graph.forget_source(&key.0, &key.1);
         self.commit(running);
@@ -245,7 +247,7 @@ impl<H: Send + Sync + 'static> CorrelationActor<H> {
         // Asked before the ports are drained: what it calls synced is then in the ports already.
         let open = running.open || (shared.gate)().is_empty();
         let mut since: Option<Instant> = None;
-        for ((resource_type, _), port) in &running.inputs {
+        for ((resource_type, _), (port, _)) in &running.inputs {
             while let Some(batch) = port.receive(Changes::begin) {
                 since = since.into_iter().chain(port.take_since()).min();
                 for (key, change) in batch.iter() {

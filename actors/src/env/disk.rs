@@ -17,6 +17,9 @@ pub struct DiskEntry {
     pub len: u64,
     /// Last change of the content.
     pub modified: Option<SystemTime>,
+    /// Device and number of the file: a different one is a different file, whatever its path. Zeros if the
+    /// file system has none.
+    pub id: (u64, u64),
 }
 
 /// Files.
@@ -33,6 +36,12 @@ pub trait Disk: Send + Sync + 'static {
 
     /// The entries of a directory, sorted by path. An entry that vanishes meanwhile is left out.
     fn list(&self, path: &Path) -> io::Result<Vec<DiskEntry>>;
+
+    /// One path, links followed.
+    fn stat(&self, path: &Path) -> io::Result<DiskEntry> {
+        let entries = self.list(path.parent().unwrap_or(path))?;
+        entries.into_iter().find(|entry| entry.path == path).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
 
     /// Makes a directory and its parents.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
@@ -70,12 +79,7 @@ impl Disk for SystemDisk {
         for entry in fs::read_dir(path)? {
             let path = entry?.path();
             match fs::metadata(&path) {
-                Ok(meta) => entries.push(DiskEntry {
-                    is_dir: meta.is_dir(),
-                    len: meta.len(),
-                    modified: meta.modified().ok(),
-                    path,
-                }),
+                Ok(meta) => entries.push(entry_of(path, &meta)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -84,7 +88,17 @@ impl Disk for SystemDisk {
         Ok(entries)
     }
 
+    fn stat(&self, path: &Path) -> io::Result<DiskEntry> {
+        Ok(entry_of(path.to_owned(), &fs::metadata(path)?))
+    }
+
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         fs::create_dir_all(path)
     }
+}
+
+fn entry_of(path: PathBuf, meta: &fs::Metadata) -> DiskEntry {
+    use std::os::unix::fs::MetadataExt as _;
+    let (is_dir, len, modified) = (meta.is_dir(), meta.len(), meta.modified().ok());
+    DiskEntry { path, is_dir, len, modified, id: (meta.dev(), meta.ino()) }
 }

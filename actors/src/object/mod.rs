@@ -6,6 +6,7 @@
 mod decode;
 mod error;
 mod intern;
+mod keyed;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ mod timestamp;
 
 pub use decode::{Decoder, Transform};
 pub use error::{Cause as DecodeCause, DecodeError};
+pub(crate) use keyed::Keyed;
 
 use std::fmt;
 
@@ -106,6 +108,18 @@ impl Object {
     /// `metadata.ownerReferences`.
     pub fn owners(&self) -> &[OwnerRef] {
         &self.owners
+    }
+
+    /// Whether both are one version of one object: the same uid and resource version; where there are no
+    /// versions, the same content. Versions are opaque, so there is no older or newer.
+    pub fn is_same_version(&self, other: &Self) -> bool {
+        self.key == other.key
+            && self.uid == other.uid
+            && match (&self.resource_version, &other.resource_version) {
+                (Some(mine), Some(theirs)) => mine == theirs,
+                (None, None) => self.raw == other.raw,
+                _ => false,
+            }
     }
 
     /// The JSON of the object after the source's transform.

@@ -124,7 +124,7 @@ fn errors_name_the_path_and_the_line_and_no_content() {
             r#"{"metadata":{"name":"a","ownerReferences":[{"uid":"1"},{"uid":2}]}}"#,
             "metadata.ownerReferences[1].uid: must be a string (line 1, column 63)",
         ),
-        (r#"{"metadata":{"name":"a"}"#, "invalid JSON: the input ends too early (line 1, column 25)"),
+        (r#"{"metadata":{"name":"a"}"#, "metadata: invalid JSON: the input ends too early (line 1, column 25)"),
         ("[]", "must be an object (line 1, column 1)"),
         ("", "invalid JSON: the input ends too early (line 1, column 1)"),
         (r#"{"metadata":{"name":"a"}} x"#, "invalid JSON: expected the end of the input (line 1, column 27)"),

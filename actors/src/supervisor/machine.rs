@@ -477,3 +477,6 @@ impl Child {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

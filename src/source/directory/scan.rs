@@ -1,0 +1,463 @@
+//! One round of the scanner: signals and the clock in, files looked at, read and parsed, changes out. Blocking;
+//! it knows no runtime.
+//!
+//! Laws: what is missing is believed only while the directory itself is there, and only after it stayed so;
+//! what looks unfinished is looked at once more before it is reported; a file that did not change is not parsed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tidegate_actors::env::Disk;
+use tidegate_actors::id::Name;
+use tidegate_actors::problem::Serving;
+use tokio::time::Instant;
+
+use super::document::{self, Body};
+use super::ledger::{Placed, Update};
+use super::reader::{self, Job};
+use super::shared::Shared;
+use super::walk::{Stamp, name_of, walk};
+use super::watch::{Inbox, Signal, Watcher, is_manifest};
+
+/// Text of this many bytes is held at once while files are read and parsed.
+const WINDOW: u64 = 8 << 20;
+
+/// A file that is never left alone is looked at all the same, after so many settle times.
+const PATIENCE: u32 = 50;
+
+struct Known {
+    stamp: Stamp,
+    hash: Option<u128>,
+}
+
+struct Wait {
+    due: Instant,
+    until: Instant,
+    /// The content that is believed if it is still there.
+    doubted: Option<u128>,
+}
+
+struct Read {
+    stamp: Stamp,
+    /// Whether its content is believed whatever it is.
+    believed: bool,
+    /// The wait that led here, if any.
+    waited: Option<Wait>,
+}
+
+#[derive(Default)]
+struct Todo {
+    read: BTreeMap<PathBuf, Read>,
+    gone: BTreeSet<PathBuf>,
+    unreadable: BTreeMap<PathBuf, String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Nothing is known yet: everything is read and believed.
+    First,
+    /// What changed is complete.
+    AtOnce,
+    /// What changed may be unfinished.
+    Patiently,
+}
+
+enum Root {
+    New,
+    Missing,
+    There((u64, u64)),
+}
+
+/// See the module.
+pub(super) struct Scan {
+    shared: Arc<Shared>,
+    disk: Arc<dyn Disk>,
+    inbox: Inbox,
+    watcher: Option<Box<dyn Watcher>>,
+    watched: BTreeMap<PathBuf, (u64, u64)>,
+    known: BTreeMap<PathBuf, Known>,
+    waiting: BTreeMap<PathBuf, Wait>,
+    root: Root,
+    /// Directories that are not looked into, with the reason.
+    closed: BTreeMap<PathBuf, String>,
+    left_out: usize,
+    unwatched: Option<String>,
+}
+
+impl Scan {
+    pub fn new(shared: Arc<Shared>, inbox: Inbox) -> Self {
+        Self {
+            disk: shared.env.disk.clone(),
+            shared,
+            inbox,
+            watcher: None,
+            watched: BTreeMap::new(),
+            known: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            root: Root::New,
+            closed: BTreeMap::new(),
+            left_out: 0,
+            unwatched: None,
+        }
+    }
+
+    /// Watches with this from now on.
+    pub fn watch_with(&mut self, watcher: Box<dyn Watcher>) {
+        self.watcher = Some(watcher);
+    }
+
+    /// Says why nothing can be watched.
+    pub fn cannot_watch(&mut self, reason: String) {
+        self.unwatched = Some(reason);
+    }
+
+    /// Whether changes are noticed by looking alone.
+    pub fn is_polling(&self) -> bool {
+        self.watcher.is_none() || self.unwatched.is_some() || !matches!(self.root, Root::There(_))
+    }
+
+    /// When something has to be looked at again, whatever is told.
+    pub fn due(&self) -> Option<Instant> {
+        self.waiting.values().map(|wait| wait.due).min()
+    }
+
+    /// One round. With `rescan`, everything is looked at, whatever was told.
+    pub fn round(&mut self, now: Instant, rescan: bool) {
+        let told = self.inbox.take();
+        let mut todo = Todo::default();
+        let root = self.shared.options.path.clone();
+        if !self.root_is_there(&root, now, &mut todo) {
+            self.waiting.clear();
+            return self.shared.commit(BTreeMap::new(), false);
+        }
+        if rescan || told.everything {
+            self.look(&root, How::Patiently, now, &mut todo);
+        }
+        for (path, signal) in told.paths {
+            match signal {
+                Signal::Look => self.look(&path, How::Patiently, now, &mut todo),
+                Signal::Swapped => self.look(&path, How::AtOnce, now, &mut todo),
+                Signal::Unfinished | Signal::Touched => self.wait(path, now),
+                Signal::Renamed => self.inspect(&path, None, true, now, &mut todo),
+                Signal::Ready => {
+                    self.waiting.remove(&path);
+                    self.inspect(&path, None, false, now, &mut todo);
+                }
+            }
+        }
+        let due: Vec<_> = self.waiting.iter().filter(|(_, w)| w.due <= now).map(|(path, _)| path.clone()).collect();
+        for path in due {
+            let Some(wait) = self.waiting.remove(&path) else { continue };
+            self.inspect(&path, Some(wait), true, now, &mut todo);
+        }
+        let updates = self.updates(todo, &root, now);
+        self.report_directories(&root);
+        self.shared.commit(updates, true);
+    }
+
+    /// Whether the directory is there and may be believed.
+    fn root_is_there(&mut self, root: &Path, now: Instant, todo: &mut Todo) -> bool {
+        let trouble = match self.disk.stat(root) {
+            Ok(entry) => {
+                let (before, again) = match self.root {
+                    Root::There(id) => (Some(id), id != entry.id),
+                    Root::New | Root::Missing => (None, true),
+                };
+                let moved = before.is_some_and(|id| id.0 != entry.id.0);
+                let is_empty = || entry.is_dir && self.disk.list(root).is_ok_and(|entries| entries.is_empty());
+                if moved && !self.known.is_empty() && is_empty() {
+                    Some("is empty and on another file system than before, so it was probably unmounted".to_owned())
+                } else {
+                    let how = if matches!(self.root, Root::New) { How::First } else { How::AtOnce };
+                    self.root = Root::There(entry.id);
+                    if again {
+                        self.look(root, how, now, todo);
+                    }
+                    None
+                }
+            }
+            Err(error) => {
+                if !matches!(self.root, Root::New) {
+                    self.root = Root::Missing;
+                }
+                let below = self.watched.keys().filter(|path| path.starts_with(root));
+                for directory in below.cloned().collect::<Vec<_>>() {
+                    self.watched.remove(&directory);
+                    self.unwatch(&directory);
+                }
+                self.watch_parent(root);
+                Some(match error.kind() {
+                    io::ErrorKind::NotFound => "does not exist".to_owned(),
+                    _ => format!("cannot be read: {error}"),
+                })
+            }
+        };
+        let there = trouble.is_none();
+        let has_any = self.shared.has_files();
+        let trouble = trouble.map(|reason| {
+            let then = if has_any { "what it held last is kept until it is back" } else { "waiting for it" };
+            let serving = if has_any { Serving::LastGood } else { Serving::Nothing };
+            (format!("the directory {} {reason}; {then}", root.display()), serving)
+        });
+        self.shared.say("directory", "", trouble);
+        there
+    }
+
+    /// The directory itself comes and goes in its parent.
+    fn watch_parent(&mut self, root: &Path) {
+        let Some(parent) = root.parent().and_then(|parent| self.disk.stat(parent).ok()) else { return };
+        if self.watched.get(&parent.path) == Some(&parent.id) {
+            return;
+        }
+        self.unwatch(&parent.path);
+        if self.watcher.as_mut().is_some_and(|watcher| watcher.watch(&parent.path).is_ok()) {
+            self.watched.insert(parent.path, parent.id);
+        }
+    }
+
+    fn unwatch(&mut self, directory: &Path) {
+        if let Some(watcher) = &mut self.watcher {
+            watcher.unwatch(directory);
+        }
+    }
+
+    /// Looks which files there are at or below a path, and which of them changed.
+    fn look(&mut self, from: &Path, how: How, now: Instant, todo: &mut Todo) {
+        let options = &self.shared.options;
+        let root = options.path.clone();
+        let (mut watcher, mut failure) = (self.watcher.take(), None);
+        let mut entered = BTreeSet::new();
+        let watched = &mut self.watched;
+        let found = walk(&*self.disk, &root, from, options.max_depth, &mut |directory| {
+            entered.insert(directory.path.clone());
+            let Some(watcher) = &mut watcher else { return };
+            let before = watched.get(&directory.path);
+            // A number may be used again at once, so after big changes watching is asked for once more.
+            if before == Some(&directory.id) && how == How::Patiently {
+                return;
+            }
+            if before.is_some_and(|id| *id != directory.id) {
+                watcher.unwatch(&directory.path);
+            }
+            match watcher.watch(&directory.path) {
+                Ok(()) => drop(watched.insert(directory.path.clone(), directory.id)),
+                Err(error) if matches!(error.source.kind, notify::ErrorKind::PathNotFound) => {}
+                Err(error) => failure = Some(error.to_string()),
+            }
+        });
+        self.watcher = watcher;
+        let is_left = |path: &PathBuf| path.starts_with(from) && !entered.contains(path);
+        let left: Vec<_> = self.watched.keys().filter(|path| is_left(path)).cloned().collect();
+        for directory in left {
+            self.watched.remove(&directory);
+            self.unwatch(&directory);
+        }
+        self.watch_parent(&root);
+        if self.watcher.is_some() && (failure.is_some() || from == root) {
+            self.unwatched = failure;
+        }
+        if from == root {
+            self.left_out = 0;
+        }
+
+        self.closed.retain(|path, _| !path.starts_with(from));
+        let is_closed = |path: &Path| found.failed.keys().any(|directory| path.starts_with(directory));
+        let missing = |path: &&PathBuf| path.starts_with(from) && !found.files.contains_key(*path) && !is_closed(path);
+        let missing: Vec<_> = self.known.keys().filter(missing).cloned().collect();
+        for path in missing {
+            self.wait_first(path, now);
+        }
+        if how == How::First {
+            // An earlier scanner's files.
+            let names: BTreeSet<_> = found.files.keys().map(|path| name_of(&root, path)).collect();
+            let gone = self.shared.paths().into_iter().filter(|name| !names.contains(name));
+            todo.gone.extend(gone.map(|name| root.join(&*name)).filter(|path| !is_closed(path)));
+        }
+        let mut room = self.shared.options.max_files.saturating_sub(self.known.len());
+        for (path, stamp) in found.files {
+            match self.known.get(&path) {
+                Some(known) if known.stamp == stamp && known.hash.is_some() => continue,
+                Some(_) => {}
+                None if room == 0 => {
+                    self.left_out += 1;
+                    continue;
+                }
+                None => room -= 1,
+            }
+            match how {
+                How::Patiently => self.wait_first(path, now),
+                _ => drop(todo.read.insert(path, Read { stamp, believed: how == How::First, waited: None })),
+            }
+        }
+        self.closed.extend(found.failed);
+        self.closed.extend(found.refused);
+    }
+
+    /// Looks at one path that something was told about.
+    fn inspect(&mut self, path: &Path, waited: Option<Wait>, settled: bool, now: Instant, todo: &mut Todo) {
+        match self.disk.stat(path) {
+            Ok(entry) if entry.is_dir => self.look(path, How::AtOnce, now, todo),
+            Ok(entry) if is_manifest(path) => {
+                let is_new = !self.known.contains_key(path);
+                if is_new && self.known.len() >= self.shared.options.max_files {
+                    self.left_out += 1;
+                    return;
+                }
+                // Only waiting without a doubt, that is for quiet, ends in belief.
+                let believed = waited.as_ref().is_some_and(|wait| wait.doubted.is_none() || now >= wait.until);
+                todo.read.insert(path.to_owned(), Read { stamp: Stamp::of(&entry), believed, waited });
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let below: Vec<_> = self.watched.keys().filter(|watched| watched.starts_with(path)).cloned().collect();
+                for directory in below {
+                    self.watched.remove(&directory);
+                    self.unwatch(&directory);
+                }
+                let gone: Vec<_> = self.known.keys().filter(|known| known.starts_with(path)).cloned().collect();
+                for path in gone {
+                    if settled {
+                        todo.gone.insert(path);
+                    } else {
+                        self.wait_first(path, now);
+                    }
+                }
+            }
+            Err(error) if is_manifest(path) => {
+                todo.unreadable.insert(path.to_owned(), format!("cannot be read: {error}"));
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Looks at a path once it has been left alone for a while.
+    fn wait(&mut self, path: PathBuf, now: Instant) {
+        let until = self.patience(now);
+        let wait = self.waiting.entry(path).or_insert(Wait { due: now, until, doubted: None });
+        wait.due = wait.until.min(now + self.shared.options.settle);
+        wait.doubted = None;
+    }
+
+    fn patience(&self, now: Instant) -> Instant {
+        now + self.shared.options.settle * PATIENCE
+    }
+
+    /// The same, unless it is being waited for already.
+    fn wait_first(&mut self, path: PathBuf, now: Instant) {
+        if !self.waiting.contains_key(&path) {
+            self.wait(path, now);
+        }
+    }
+
+    /// Reads and parses what has to be.
+    fn updates(&mut self, mut todo: Todo, root: &Path, now: Instant) -> BTreeMap<Name, Update> {
+        let mut updates = BTreeMap::new();
+        // The directory may have gone away since the round began.
+        if !todo.gone.is_empty() && self.disk.stat(root).is_err() {
+            todo.gone.clear();
+        }
+        for path in todo.gone {
+            self.known.remove(&path);
+            updates.insert(name_of(root, &path), Update::Gone);
+        }
+        for (path, reason) in todo.unreadable {
+            self.forget_content(&path);
+            updates.insert(name_of(root, &path), Update::Unreadable(reason));
+        }
+        let mut window = Vec::new();
+        let mut bytes = 0;
+        let mut reads = todo.read.into_iter().peekable();
+        while let Some((path, read)) = reads.next() {
+            let limit = self.shared.options.max_file_bytes;
+            if read.stamp.len() > limit {
+                let reason = format!("has {} bytes, more than the limit of {limit}; split it", read.stamp.len());
+                let whole = vec![Placed { line: 1, document: document::refused(reason) }];
+                updates.insert(name_of(root, &path), Update::Content(whole));
+                self.known.insert(path, Known { stamp: read.stamp, hash: Some(0) });
+            } else {
+                bytes += read.stamp.len();
+                window.push((path, read));
+            }
+            if bytes >= WINDOW || reads.peek().is_none() {
+                self.window(std::mem::take(&mut window), bytes, root, now, &mut updates);
+                bytes = 0;
+            }
+        }
+        updates
+    }
+
+    fn window(
+        &mut self,
+        window: Vec<(PathBuf, Read)>,
+        bytes: u64,
+        root: &Path,
+        now: Instant,
+        updates: &mut BTreeMap<Name, Update>,
+    ) {
+        let (paths, reads): (Vec<_>, Vec<_>) = window.into_iter().unzip();
+        let contents = reader::read(&*self.disk, &paths, bytes);
+        let mut changed = Vec::new();
+        for ((path, read), content) in paths.into_iter().zip(reads).zip(contents) {
+            match content {
+                Ok((_, hash)) if self.known.get(&path).is_some_and(|known| known.hash == Some(hash)) => {
+                    self.known.insert(path, Known { stamp: read.stamp, hash: Some(hash) });
+                }
+                Ok((content, hash)) => changed.push((path, read, content, hash)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => self.wait_first(path, now),
+                Err(error) => {
+                    self.forget_content(&path);
+                    updates.insert(name_of(root, &path), Update::Unreadable(format!("cannot be read: {error}")));
+                }
+            }
+        }
+        let jobs = changed.iter().map(|(path, _, content, _)| Job {
+            path,
+            content,
+            before: self.shared.documents(&name_of(root, path)),
+        });
+        let parsed = reader::parse(jobs.collect(), &self.shared.kit);
+        for ((path, read, _, hash), documents) in changed.into_iter().zip(parsed) {
+            let name = name_of(root, &path);
+            let doubtful = looks_unfinished(&documents, !self.shared.documents(&name).is_empty());
+            let doubted = read.waited.as_ref().and_then(|wait| wait.doubted);
+            if doubtful && !read.believed && doubted != Some(hash) {
+                let until = read.waited.map_or_else(|| self.patience(now), |wait| wait.until);
+                let due = until.min(now + self.shared.options.settle);
+                self.waiting.insert(path, Wait { due, until, doubted: Some(hash) });
+                continue;
+            }
+            self.known.insert(path, Known { stamp: read.stamp, hash: Some(hash) });
+            updates.insert(name, Update::Content(documents));
+        }
+    }
+
+    fn forget_content(&mut self, path: &Path) {
+        if let Some(known) = self.known.get_mut(path) {
+            known.hash = None;
+        }
+    }
+
+    fn report_directories(&mut self, root: &Path) {
+        let serving = Serving::Current;
+        let unwatched = self.unwatched.as_ref().map(|reason| {
+            let interval = self.shared.options.poll_interval;
+            let remedy = "on Linux, raise fs.inotify.max_user_watches";
+            (format!("{reason}; changes are looked for every {interval:?} instead ({remedy})"), serving)
+        });
+        self.shared.say("watching", "", unwatched);
+        let left_out = (self.left_out > 0).then(|| {
+            let limit = self.shared.options.max_files;
+            (format!("{} files are not read: there are more than the limit of {limit}", self.left_out), serving)
+        });
+        self.shared.say("files", "", left_out);
+        self.shared.say_directories(self.closed.iter().map(|(path, reason)| (name_of(root, path), reason.clone())));
+    }
+}
+
+/// Whether this may be half of a file: something in it does not parse, or nothing is left of it.
+fn looks_unfinished(documents: &[Placed], had_any: bool) -> bool {
+    let mut bodies = documents.iter().flat_map(|placed| placed.document.parts.iter().map(|part| &part.body));
+    bodies.any(|body| matches!(body, Body::Broken { object: None, .. })) || (documents.is_empty() && had_any)
+}
