@@ -26,7 +26,8 @@ use tokio::task::JoinHandle;
 
 use envoy::{PATIENCE, TestEnvoy, envoy_binary, eventually, free_ports, get, loopback, validate};
 
-/// An Envoy with a configuration of its own, so that nothing but the child's life is looked at: one listener before one backend.
+/// An Envoy with a configuration of its own, so that nothing but the child's life is looked at: one listener before
+/// one backend.
 struct Rig {
     root: TempDir,
     listener: SocketAddr,

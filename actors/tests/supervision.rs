@@ -5,6 +5,9 @@
 #[path = "supervision/worker.rs"]
 mod worker;
 
+#[path = "supervision/abandoned.rs"]
+mod abandoned;
+
 #[path = "supervision/escalation.rs"]
 mod escalation;
 
@@ -197,7 +200,7 @@ async fn orders_reach_children_of_children_by_path() {
     let demo = vec![routes.spec("httproutes"), services.spec("services/v1")];
     let demo = ChildSpec::supervisor("demo", Strategy::OneForOne, demo);
     supervisor.add(ChildSpec::supervisor("sources", Strategy::OneForOne, vec![demo])).await.unwrap();
-    assert_eq!((routes.starts(), services.starts()), (1, 1), "adding waits for first children at any depth");
+    assert_eq!((routes.starts(), services.starts()), (1, 1));
     supervisor.pause("sources/demo/httproutes").await.unwrap();
     assert_eq!(state(&supervisor, "sources/demo/httproutes"), State::Paused);
     assert_eq!(state(&supervisor, "sources/demo/services/v1"), State::Running, "names may hold slashes");
@@ -210,6 +213,17 @@ async fn orders_reach_children_of_children_by_path() {
     assert_eq!((services.alive(), services.starts()), (0, 1));
     let paths: Vec<_> = find(&supervisor, "sources/demo").children.into_iter().map(|child| child.path).collect();
     assert_eq!(paths, ["sources/demo/httproutes"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn adding_waits_for_the_first_attempt_of_first_children_at_any_depth() {
+    let supervisor = mk_root().await;
+    let slow = Record::default();
+    slow.hang_in_start(true);
+    let inner = ChildSpec::supervisor("inner", Strategy::OneForOne, vec![slow.spec("slow").start_timeout(7 * SECOND)]);
+    let before = Instant::now();
+    supervisor.add(ChildSpec::supervisor("outer", Strategy::OneForOne, vec![inner])).await.unwrap();
+    assert_eq!((before.elapsed(), state(&supervisor, "outer/inner/slow")), (7 * SECOND, State::BackingOff));
 }
 
 #[tokio::test(start_paused = true)]

@@ -134,7 +134,8 @@ impl Drop for RunningEcho {
     }
 }
 
-/// The knobs in a query. What does not parse is as if it were not there: the query is the caller's, and may mean something else.
+/// The knobs in a query. What does not parse is as if it were not there: the query is the caller's, and may mean
+/// something else.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Knobs {
     sleep: Duration,

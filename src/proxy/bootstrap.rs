@@ -136,8 +136,8 @@ impl Bootstrap {
             "admin": admin(&options.admin)?,
             "dynamic_resources": {
                 "ads_config": ads_config(&options.xds),
-                // Without a deadline on the first fetch Envoy stays "not ready" until Tidegate has answered; with one it would
-                // declare itself ready, and open, with nothing to serve.
+                // Without a deadline on the first fetch Envoy stays "not ready" until Tidegate has answered; with one
+                // it would declare itself ready, and open, with nothing to serve.
                 "cds_config": { "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" },
                 "lds_config": { "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" },
             },
@@ -161,7 +161,8 @@ impl Bootstrap {
                     },
                 }],
             },
-            // Thousands of clusters have each some hundred counters, most of which stay zero: they are made when first used.
+            // Thousands of clusters have each some hundred counters, most of which stay zero: they are made when
+            // first used.
             "deferred_stat_options": { "enable_deferred_creation_stats": true },
         })))
     }

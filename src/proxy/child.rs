@@ -1,8 +1,8 @@
 //! One life of a local Envoy: adopted or started, followed until it ends or is told to stop. Starting it again is
 //! the supervisor's business.
 //!
-//! Laws: dropping the run loop leaves Envoy serving, as our own death does; the next run adopts it if it is what it would have
-//! started, and ends it if not; two Envoys never share a runtime directory.
+//! Laws: dropping the run loop leaves Envoy serving, as our own death does; the next run adopts it if it is what it
+//! would have started, and ends it if not; two Envoys never share a runtime directory.
 
 use std::ffi::{OsStr, OsString};
 use std::future::Future;
@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use tokio::process::{Child, Command};
-use tokio::time::Instant;
 
 use super::bootstrap::AdminAddress;
-use super::envoy_admin::{EnvoyAdmin, EnvoyState};
+use super::envoy_admin::{AdminError, EnvoyAdmin, EnvoyState};
+use super::health::{drained, watch_health};
 use super::output::{LOG_FORMAT, Output};
 use super::process::{Process, ProcessIdentity, started_with};
 use super::runtime_dir::{Note, RuntimeDir, dir_error};
@@ -27,7 +27,8 @@ use super::{ProxyError, ProxyEvent};
 pub struct ChildOptions {
     /// The executable.
     pub envoy: PathBuf,
-    /// A directory that is this Envoy's alone, and the same at the next start: its log, its bootstrap, a note on its process.
+    /// A directory that is this Envoy's alone, and the same at the next start: its log, its bootstrap, a note on its
+    /// process.
     pub runtime_dir: PathBuf,
     /// The bootstrap, as JSON or YAML.
     pub bootstrap: String,
@@ -66,7 +67,8 @@ impl ChildOptions {
 
     fn arguments(&self, bootstrap: &Path) -> Vec<OsString> {
         let mut arguments = Vec::from(mark(bootstrap));
-        // Whoever gets an answer while we drain is told at once that it was the connection's last.
+        // A changed or removed listener lets go of its connections at their next answer, not some time in the next
+        // ten minutes: until then they would be served by the old one.
         arguments.extend(["--drain-strategy".into(), "immediate".into()]);
         arguments.extend(["--log-format".into(), LOG_FORMAT.into(), "--log-level".into(), (&self.log_level).into()]);
         if let Some(concurrency) = self.concurrency {
@@ -87,14 +89,14 @@ impl ChildOptions {
     }
 }
 
-/// The arguments that only an Envoy of ours in this directory has. Hot restart needs memory and sockets that are shared by number
-/// over the whole machine, for something that we do not do.
+/// The arguments that only an Envoy of ours in this directory has. Hot restart needs memory and sockets that are
+/// shared by number over the whole machine, for something that we do not do.
 fn mark(bootstrap: &Path) -> [OsString; 3] {
     ["--config-path".into(), bootstrap.into(), "--disable-hot-restart".into()]
 }
 
-/// Runs a local Envoy until it ends, which is an error, or until `stop` resolves: then it is drained and ended. Events tell
-/// how it is. Whoever drops this future, or dies, leaves Envoy running for the next run to adopt.
+/// Runs a local Envoy until it ends, which is an error, or until `stop` resolves: then it is drained and ended.
+/// Events tell how it is. Whoever drops this future, or dies, leaves Envoy running for the next run to adopt.
 pub async fn run(
     options: &ChildOptions,
     stop: impl Future<Output = ()>,
@@ -107,6 +109,8 @@ pub async fn run(
 
     let mut envoy = match adopt(&dir, options, &launch, &mut on_event).await? {
         Some(envoy) => envoy,
+        // Ending another one may have taken its time.
+        None if futures::poll!(&mut stop).is_ready() => return dir.remove_note(),
         None => start(&dir, options, &arguments, launch, &mut on_event)?,
     };
     let end = tokio::select! {
@@ -169,7 +173,7 @@ async fn adopt(
         let output = output.map_err(dir_error("open", &log_path))?;
         let mut envoy = Envoy { pid, process, child: None, admin, output };
         let fits = note.as_ref().is_some_and(|note| note.process == identity && note.launch == launch);
-        let reason = match (fits, envoy.admin.state().await) {
+        let reason = match (fits, state_of(&envoy.admin).await) {
             (true, Ok(EnvoyState::Live | EnvoyState::Initializing)) => {
                 on_event(ProxyEvent::Adopted { pid });
                 return Ok(Some(envoy));
@@ -182,6 +186,17 @@ async fn adopt(
         envoy.stop(options, on_event).await?;
     }
     Ok(None)
+}
+
+/// What an Envoy says of itself; a busy one is asked again, as ending it for that would be a pity.
+async fn state_of(admin: &EnvoyAdmin) -> Result<EnvoyState, AdminError> {
+    for _ in 0..2 {
+        match admin.state().await {
+            Err(AdminError::Late { .. }) => {}
+            answered => return answered,
+        }
+    }
+    admin.state().await
 }
 
 /// Starts a new Envoy.
@@ -285,66 +300,6 @@ async fn ended(child: &mut Option<Child>, process: &Process) -> io::Result<Optio
     match child {
         Some(child) => child.wait().await.map(Some),
         None => process.ended().await.map(|()| None),
-    }
-}
-
-/// Reports each change of an Envoy's health, for ever; returns only if its admin interface never answers.
-async fn watch_health(admin: &EnvoyAdmin, start_timeout: Duration, on_event: &mut impl FnMut(ProxyEvent)) -> String {
-    let begun = Instant::now();
-    let mut last = None;
-    let mut silent_for = 0;
-    loop {
-        let state = admin.state().await;
-        match state {
-            Ok(state) => {
-                silent_for = 0;
-                if last != Some(Some(state)) {
-                    last = Some(Some(state));
-                    on_event(ProxyEvent::State { state, after: begun.elapsed() });
-                }
-            }
-            Err(error) if last.is_none() && begun.elapsed() > start_timeout => return error.to_string(),
-            Err(_) if last.is_none() => {}
-            Err(error) => {
-                silent_for += 1;
-                // An Envoy whose main thread is busy still serves: that is told, and nothing is done to it.
-                if silent_for == 2 {
-                    last = Some(None);
-                    on_event(ProxyEvent::Unresponsive { reason: error.to_string() });
-                }
-            }
-        }
-        let live = last == Some(Some(EnvoyState::Live));
-        tokio::time::sleep(if live { Duration::from_secs(1) } else { Duration::from_millis(20) }).await;
-    }
-}
-
-/// Waits until an Envoy has let go of its connections: until none is open, or none has been used for a while, or the time is up.
-async fn drained(admin: &EnvoyAdmin, timeout: Duration) {
-    const IDLE: Duration = Duration::from_millis(500);
-    const PAUSE: Duration = Duration::from_millis(25);
-    let wait = async {
-        if let Err(error) = admin.drain().await {
-            tracing::warn!(%error, "Envoy is ended without draining");
-            return;
-        }
-        let mut idle_since = Instant::now();
-        loop {
-            match admin.load().await {
-                Ok(load) if load.connections == 0 => return,
-                Ok(load) if load.requests > 0 => idle_since = Instant::now(),
-                Ok(_) if idle_since.elapsed() >= IDLE => return,
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "Envoy is ended without knowing what it is doing");
-                    return;
-                }
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-    };
-    if tokio::time::timeout(timeout, wait).await.is_err() {
-        tracing::warn!("Envoy still had connections after {timeout:?}, which are cut");
     }
 }
 

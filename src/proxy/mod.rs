@@ -17,6 +17,8 @@ mod runtime_dir;
 
 mod output;
 
+mod health;
+
 /// One life of a local Envoy.
 pub mod child;
 

@@ -1,4 +1,5 @@
-//! Envoy's output, read from the file that it appends to, into our log. A file and no pipe: Envoy outlives us, and nobody reads a pipe then.
+//! Envoy's output, read from the file that it appends to, into our log. A file and no pipe: Envoy outlives us, and
+//! nobody reads a pipe then.
 //!
 //! Law: the file stays below its limit as long as we run. What is cut off has been read.
 
@@ -56,10 +57,14 @@ impl Output {
     }
 
     fn read(&mut self, emit: &mut dyn FnMut(Level, &str, &str)) -> io::Result<()> {
-        if self.file.metadata()?.len() < self.offset {
-            // Somebody else has cut it.
-            self.offset = self.file.seek(SeekFrom::Start(0))?;
-            self.partial.clear();
+        match self.file.metadata()?.len() {
+            length if length == self.offset && length <= self.limit => return Ok(()),
+            length if length < self.offset => {
+                // Somebody else has cut it.
+                self.offset = self.file.seek(SeekFrom::Start(0))?;
+                self.partial.clear();
+            }
+            _ => {}
         }
         let mut buffer = vec![0; 16 * 1024];
         let mut total = 0;

@@ -1,7 +1,7 @@
 //! A process that may not be our child: who it is, whether it lives, its end, signals to it. Linux: `/proc` and pidfd.
 //!
-//! Law: a process is its number, its start time and the boot that it started in; a number that was given to another process is
-//! never signalled.
+//! Law: a process is its number, its start time and the boot that it started in; a number that was given to another
+//! process is never signalled.
 
 use std::ffi::OsString;
 use std::fs;
@@ -58,7 +58,8 @@ impl Process {
         Ok(Some(Self { identity: identity.clone(), handle }))
     }
 
-    /// Waits until it has ended. (tokio's safe way to await a pidfd is deprecated, and this costs two system calls a turn.)
+    /// Waits until it has ended. (tokio's safe way to await a pidfd is deprecated, and this costs two system calls a
+    /// turn.)
     pub(super) async fn ended(&self) -> io::Result<()> {
         while start_time(self.identity.pid)? == Some(self.identity.start_time) {
             tokio::time::sleep(PAUSE).await;
@@ -101,7 +102,8 @@ pub(super) fn started_with(wanted: &[OsString]) -> io::Result<Vec<ProcessIdentit
     Ok(found)
 }
 
-/// When the process with this number started; `None` when there is none, or one that has ended and is only not waited for yet.
+/// When the process with this number started; `None` when there is none, or one that has ended and is only not waited
+/// for yet.
 fn start_time(pid: u32) -> io::Result<Option<u64>> {
     let stat = match fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => stat,
@@ -113,8 +115,8 @@ fn start_time(pid: u32) -> io::Result<Option<u64>> {
     Ok(parse_stat(&stat))
 }
 
-/// proc_pid_stat(5): the name stands in parentheses and may hold any character, so what follows the last one counts: the state
-/// is the first field after it, the start time the twentieth.
+/// proc_pid_stat(5): the name stands in parentheses and may hold any character, so what follows the last one counts:
+/// the state is the first field after it, the start time the twentieth.
 fn parse_stat(stat: &str) -> Option<u64> {
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;

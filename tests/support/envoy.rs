@@ -1,4 +1,5 @@
-//! A real Envoy for the suites that need one: where it is, one of its own for a test, questions to it, and waiting with a deadline.
+//! A real Envoy for the suites that need one: where it is, one of its own for a test, questions to it, and waiting
+//! with a deadline.
 //!
 //! Law: a suite whose Envoy is missing fails and says what to run; it never skips.
 
@@ -73,7 +74,8 @@ impl Answer {
     }
 }
 
-/// Asks for a path of a host, over a connection of its own. What keeps an answer from coming is an error, whatever its status.
+/// Asks for a path of a host, over a connection of its own. What keeps an answer from coming is an error, whatever
+/// its status.
 pub async fn get(address: SocketAddr, host: &str, path: &str) -> Result<Answer, String> {
     let request = Request::get(path).header("host", host).body(Full::new(Bytes::new()));
     send(address, request.map_err(|error| error.to_string())?).await

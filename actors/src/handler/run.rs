@@ -151,7 +151,7 @@ impl Handling {
         true
     }
 
-    async fn show(&self, key: &ObjectKey, change: &Change<Arc<Object>>) {
+    pub(super) async fn show(&self, key: &ObjectKey, change: &Change<Arc<Object>>) {
         match (&change.old, &change.new) {
             (None, Some(new)) => self.call(key, async { self.handler.on_add(new.clone(), change.initial).await }).await,
             (Some(old), None) => {

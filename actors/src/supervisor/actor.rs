@@ -19,12 +19,13 @@ use super::status::{State, millis};
 use super::table::{Row, Table};
 use super::task::Owned;
 use crate::Map;
+use crate::id::Name;
 
 pub(super) type Reply = oneshot::Sender<Result<(), SupervisorError>>;
 
 pub(super) enum Msg {
     Add { spec: ChildSpec, reply: Reply },
-    Ask { id: ChildId, order: Order, reply: Reply },
+    Ask { name: Name, order: Order, reply: Reply },
     Started { id: ChildId, generation: u64, cell: ActorCell },
     Gone { id: ChildId, generation: u64, exit: Result<ChildExit, ActorId> },
     Due { id: ChildId, generation: u64 },
@@ -138,7 +139,7 @@ impl Keeper {
                     None => answer(reply, Err(SupervisorError::Exists { path: self.table.path_of(&name) })),
                 }
             }
-            Msg::Ask { id, order, reply } => self.ask(id, order, reply),
+            Msg::Ask { name, order, reply } => self.ask(&name, order, reply),
             Msg::Started { id, generation, cell } => {
                 let slot = self.slots.get_mut(&id).filter(|_| self.machine.is_current(id, generation));
                 let Some(slot) = slot else {
@@ -187,9 +188,11 @@ impl Keeper {
         self.step(Event::Add { id, policy, paused })
     }
 
-    fn ask(&mut self, id: ChildId, order: Order, reply: Reply) -> Result<(), Failure> {
-        let Some(slot) = self.slots.get_mut(&id) else {
-            return answer(reply, Err(SupervisorError::NotFound { path: self.table.path_of("(removed meanwhile)") }));
+    fn ask(&mut self, name: &str, order: Order, reply: Reply) -> Result<(), Failure> {
+        // By name, since a restart of this supervisor gives new ids.
+        let found = self.slots.iter_mut().find(|(_, slot)| *slot.row.spec.name == *name);
+        let Some((&id, slot)) = found else {
+            return answer(reply, Err(SupervisorError::NotFound { path: self.table.path_of(name) }));
         };
         if self.machine.is_ending() {
             return answer(reply, Err(down(order.name(), slot.row.path.clone())));
@@ -211,17 +214,25 @@ impl Keeper {
         let env = self.table.env.clone();
         let actions = self.machine.step(env.clock.now(), event, &*env.rng);
         let mut end = None;
+        let mut asked_down = Vec::new();
         for action in actions {
             match action {
                 Action::Start { id, generation, again } => self.start(id, generation, again),
                 Action::Stop { id, generation } => self.stop(id, generation),
                 Action::Timer { id, generation, at } => self.set_timer(id, generation, at),
-                Action::Gone { id, exit, asked } => self.gone(id, &exit, asked),
+                Action::Gone { id, exit, asked } => {
+                    self.gone(id, &exit, asked);
+                    asked_down.extend(asked.then_some(id));
+                }
                 Action::Forget { id } => self.forget(id),
                 Action::End(how) => end = Some(how),
             }
         }
+        // Shown before it is answered, so that whoever gets the answer sees it.
         self.publish();
+        for id in asked_down {
+            self.tell_down(id);
+        }
         match end {
             Some(end) => self.end(end),
             None => Ok(()),
@@ -278,12 +289,11 @@ impl Keeper {
         })));
     }
 
-    fn gone(&mut self, id: ChildId, exit: &ChildExit, asked: bool) {
+    fn gone(&self, id: ChildId, exit: &ChildExit, asked: bool) {
         let Some(slot) = self.slots.get(&id) else { return };
         let actor = &slot.row.path;
         if asked {
             tracing::debug!(actor, exit = exit.name(), "actor is down as asked");
-            self.tell_down(id);
             return;
         }
         let view = self.machine.view(id);

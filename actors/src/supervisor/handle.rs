@@ -149,7 +149,7 @@ impl Supervisor {
 
     async fn order(&self, path: &str, order: Order) -> Result<(), SupervisorError> {
         let (table, row) = self.table.find(path).ok_or_else(|| SupervisorError::NotFound { path: path.to_owned() })?;
-        ask(&table, order.name(), path, |reply| Msg::Ask { id: row.id, order, reply }).await
+        ask(&table, order.name(), path, |reply| Msg::Ask { name: row.spec.name, order, reply }).await
     }
 }
 

@@ -4,14 +4,17 @@
 //! Laws: a child is started only when its earlier life is over; what concerns an earlier start or an earlier
 //! timer (an older generation) is ignored; every child that is down for a while has exactly one way up.
 
-use std::collections::VecDeque;
+mod child;
+
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use child::{Child, Phase, Then};
+
 use super::breaker::{Breaker, BreakerState};
 use super::exit::ChildExit;
-use super::policy::{Delays, Policy, Restart, Strategy};
+use super::policy::{Policy, Restart, Strategy};
 use super::status::State;
 use crate::env::Rng;
 
@@ -85,51 +88,6 @@ pub(super) struct Machine {
     actions: Vec<Action>,
 }
 
-struct Child {
-    id: ChildId,
-    policy: Policy,
-    phase: Phase,
-    /// Counts starts and timers, so that those of the past can be told from the present one.
-    generation: u64,
-    delays: Delays,
-    breaker: Option<Breaker>,
-    /// When it lately failed, for the intensity.
-    failures: VecDeque<Instant>,
-    starts: u64,
-    last_exit: Option<ChildExit>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Starts as soon as its turn has come, which under one-for-one is at once.
-    Ready,
-    Starting,
-    Running {
-        since: Instant,
-    },
-    /// Down until a timer fires; `open` when that is the breaker's.
-    BackingOff {
-        until: Instant,
-        open: bool,
-    },
-    /// On its way down; `told` once it was its turn.
-    Stopping {
-        then: Then,
-        told: bool,
-    },
-    Paused,
-    Stopped,
-    Failed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
-    Start,
-    Pause,
-    Remove,
-    End,
-}
-
 impl Machine {
     pub(super) fn new(strategy: Strategy) -> Self {
         Self { strategy, children: Vec::new(), ending: None, ended: false, actions: Vec::new() }
@@ -198,17 +156,7 @@ impl Machine {
         if self.ending.is_some() {
             return;
         }
-        self.children.push(Child {
-            id,
-            phase: if paused { Phase::Paused } else { Phase::Ready },
-            generation: 0,
-            delays: policy.backoff.delays(),
-            breaker: policy.breaker.map(Breaker::new),
-            failures: VecDeque::new(),
-            starts: 0,
-            last_exit: None,
-            policy,
-        });
+        self.children.push(Child::new(id, policy, paused));
     }
 
     fn started(&mut self, id: ChildId, generation: u64, now: Instant) {
@@ -234,6 +182,8 @@ impl Machine {
     /// A child that was asked to stop is down.
     fn went_down(&mut self, index: usize, then: Then, exit: ChildExit) {
         let child = &mut self.children[index];
+        // Should that life have been given up for lost, what it still says concerns nobody.
+        child.generation += 1;
         let exit = if exit == ChildExit::Finished { ChildExit::Stopped } else { exit };
         self.actions.push(Action::Gone { id: child.id, exit: exit.clone(), asked: true });
         if exit.is_failure() {
@@ -250,6 +200,7 @@ impl Machine {
     /// A child that should run is down.
     fn fell_down(&mut self, index: usize, ran: Duration, exit: ChildExit, now: Instant, rng: &dyn Rng) {
         let child = &mut self.children[index];
+        child.generation += 1;
         child.last_exit = Some(exit.clone());
         let again = match child.policy.restart {
             Restart::Permanent => true,
@@ -279,7 +230,6 @@ impl Machine {
             _ => (now + delay, false),
         };
         child.phase = Phase::BackingOff { until, open };
-        child.generation += 1;
         let (id, generation) = (child.id, child.generation);
         self.actions.push(Action::Gone { id, exit, asked: false });
         self.actions.push(Action::Timer { id, generation, at: until });
@@ -438,42 +388,6 @@ impl Machine {
                 _ if ordered => return,
                 _ => {}
             }
-        }
-    }
-}
-
-impl Child {
-    /// Counts a failure, and tells whether there were too many lately.
-    fn count_failure(&mut self, ran: Duration, now: Instant) -> bool {
-        if ran >= self.policy.backoff.reset_after {
-            self.delays.reset();
-            if let Some(breaker) = &mut self.breaker {
-                breaker.success();
-            }
-        }
-        if let Some(breaker) = &mut self.breaker {
-            breaker.failure(now);
-        }
-        let intensity = self.policy.intensity;
-        self.failures.push_back(now);
-        while self.failures.front().is_some_and(|first| now.duration_since(*first) > intensity.within) {
-            self.failures.pop_front();
-        }
-        let too_often = self.failures.len() > intensity.restarts as usize;
-        if too_often && !self.policy.escalate {
-            // One more than accepted is all that need be known.
-            self.failures.pop_front();
-            return true;
-        }
-        too_often
-    }
-
-    /// Forgets its failures: somebody says by hand that it is worth trying.
-    fn forgive(&mut self) {
-        self.delays.reset();
-        self.failures.clear();
-        if let Some(breaker) = &mut self.breaker {
-            breaker.success();
         }
     }
 }

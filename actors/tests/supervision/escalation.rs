@@ -93,8 +93,15 @@ async fn a_killed_nested_supervisor_takes_its_children_with_it_and_brings_them_b
     let record = Record::default();
     let nested = ChildSpec::supervisor("nested", Strategy::OneForOne, vec![record.spec("a")]);
     supervisor.add(nested.backoff(mk_backoff())).await.unwrap();
+    let earlier = record.reporter();
     supervisor.get("nested").unwrap().kill();
+    until(|| state(&supervisor, "nested") == State::BackingOff).await;
+    assert_eq!((state(&supervisor, "nested/a"), supervisor.get("nested/a").is_some()), (State::Stopped, false));
+    assert!(supervisor.pause("nested/a").await.is_err(), "nobody is there to do it");
     until(|| record.starts() == 2 && record.alive() == 1).await;
     assert_eq!(record.most_alive(), 1);
+    until(|| state(&supervisor, "nested/a") == State::Running).await;
+    earlier.degraded("from a life under the supervisor before");
+    assert_eq!(state(&supervisor, "nested/a"), State::Running);
     assert_eq!(find(&supervisor, "nested").last_error.as_deref(), Some("killed"));
 }

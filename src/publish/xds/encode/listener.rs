@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3::{
-    Http2ProtocolOptions, HttpProtocolOptions, TransportSocket, transport_socket,
+    CidrRange, Http2ProtocolOptions, HttpProtocolOptions, TransportSocket, transport_socket,
 };
 use envoy_types::pb::envoy::config::listener::v3::{
     Filter, FilterChain as Chain, FilterChainMatch, Listener as Socket, ListenerFilter, filter, listener_filter,
@@ -100,9 +100,10 @@ fn connection_manager(model: &FilterChain) -> HttpConnectionManager {
             ..HttpFilter::default()
         }],
         upgrade_configs: vec![UpgradeConfig { upgrade_type: "websocket".to_owned(), ..UpgradeConfig::default() }],
-        // The edge: the peer's address is the client's, and nobody outside is trusted with internal headers.
+        // The edge: the peer's address is the client's, and nobody is trusted with internal headers. An empty
+        // list would mean Envoy's own idea of internal, so the list names what no client can have.
         use_remote_address: yes(),
-        internal_address_config: Some(InternalAddressConfig::default()),
+        internal_address_config: Some(InternalAddressConfig { cidr_ranges: vec![nobody()], ..Default::default() }),
         // `/a/../b` is `/b` to every route; escaped slashes stay as they are, since they may be data.
         normalize_path: yes(),
         server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
@@ -121,6 +122,10 @@ fn connection_manager(model: &FilterChain) -> HttpConnectionManager {
         request_headers_timeout: Some(duration(REQUEST_HEADERS)),
         ..HttpConnectionManager::default()
     }
+}
+
+fn nobody() -> CidrRange {
+    CidrRange { address_prefix: "255.255.255.255".to_owned(), prefix_len: number(32) }
 }
 
 fn terminate(tls: &TlsTermination) -> TransportSocket {

@@ -245,11 +245,9 @@ impl Session {
     /// What follows from a resource that a client has accepted.
     fn on_accepted(&mut self, cache: &Cache, kind: Kind, name: &Name) {
         match kind {
-            // A changed cluster starts from nothing and waits for its endpoints, without asking for them again.
-            Kind::Cluster if self.state(Kind::Endpoints).wants(name) => {
-                self.types[Kind::Endpoints as usize].mark(name, cache.version(), None, true);
-            }
-            Kind::Endpoints if self.state(Kind::Cluster).known.contains_key(name) => {
+            // Envoy holds the ACK of a cluster back until all new ones have their endpoints, so this one says that
+            // it can be used.
+            Kind::Endpoints if !self.state(Kind::Cluster).pending.contains_key(name) => {
                 self.warming.remove(name);
             }
             // Envoy asks for virtual hosts once and never again, whatever tables come later.

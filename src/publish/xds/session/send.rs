@@ -1,6 +1,6 @@
 //! What is sent next, and what has to wait: make before break.
 //!
-//! On the way up, endpoints wait for their cluster to be accepted, and routes for a new cluster to have its
+//! On the way up, endpoints wait for their cluster to be sent, and routes for a new cluster to have its
 //! endpoints (for a while: see [`WARMING`]). On the way down, a cluster goes when every route that could still
 //! lead to it was confirmed gone, and its endpoints after it.
 
@@ -126,7 +126,8 @@ impl Session {
         }
         let clusters = self.state(Kind::Cluster);
         let waits = match kind {
-            Kind::Endpoints => clusters.is_on_its_way(name) || clusters.pending.contains_key(name),
+            // Not for the cluster's ACK: Envoy sends none before all new clusters have their endpoints.
+            Kind::Endpoints => clusters.pending.contains_key(name) && !clusters.is_on_its_way(name),
             Kind::RouteConfig | Kind::VirtualHost => gates.waiting.contains(name),
             _ => false,
         };
@@ -215,9 +216,19 @@ impl Session {
         } else {
             cache.version().to_string()
         };
+        let sent: Set<Name> = items.iter().map(|item| item.name.clone()).collect();
         state.owes = false;
         state.last_nonce = self.nonce;
         state.in_flight = Some(InFlight { nonce: self.nonce, version: version.clone(), items });
+        if kind == Kind::Cluster {
+            // A changed cluster starts from nothing and waits for its endpoints, without asking for them again.
+            let endpoints = &mut self.types[Kind::Endpoints as usize];
+            for resource in resources.iter().filter(|resource| sent.contains(&resource.name)) {
+                if endpoints.wants(&resource.name) {
+                    endpoints.mark(&resource.name, cache.version(), None, true);
+                }
+            }
+        }
         self.responses.push(Response { kind, nonce: self.nonce, version, resources, removed });
         true
     }
