@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tidegate_actors::correlation::{Collection, Graph, Index, OutputBatch, Taps};
+use tidegate_actors::correlation::{Collection, Graph, Index};
 use tidegate_actors::id::{Name, ObjectKey, ObjectRef};
 
 use super::certificate::{Certificates, Holds};
@@ -16,8 +16,8 @@ use super::status::{ObjectStatus, Status};
 use super::world::{CertificateWorld, RouteReader};
 use super::{backend, certificate, gateway, gateway_status, reference, route, socket, virtual_host};
 use crate::model::{
-    Cluster, ClusterId, Endpoints, GatewayId, Listener, ListenerId, ModelUpdate, Precedence, Route, Secret, SecretId,
-    VirtualHost, VirtualHostId,
+    Cluster, ClusterId, Endpoints, GatewayId, Listener, ListenerId, Precedence, Route, Secret, SecretId, VirtualHost,
+    VirtualHostId,
 };
 use crate::resource::endpoint_slice::EndpointSlice;
 use crate::resource::gateway::Gateway;
@@ -47,35 +47,6 @@ pub struct Outputs {
     pub secrets: Collection<SecretId, Secret>,
     /// What objects are told.
     pub statuses: Collection<ObjectRef, ObjectStatus>,
-}
-
-impl Outputs {
-    /// Taps of everything.
-    pub fn taps(&self) -> Taps {
-        let mut taps = Taps::default();
-        taps.add(self.listeners).add(self.virtual_hosts).add(self.clusters).add(self.endpoints).add(self.secrets);
-        taps.add(self.statuses);
-        taps
-    }
-
-    /// The model's part of a batch.
-    pub fn model_update(&self, batch: &OutputBatch) -> ModelUpdate {
-        fn latest<K: tidegate_actors::correlation::Key, V: tidegate_actors::correlation::Value>(
-            batch: &OutputBatch,
-            of: Collection<K, V>,
-        ) -> Vec<(K, Option<Arc<V>>)> {
-            batch.changes(of).iter().map(|(key, change)| (key.clone(), change.new.clone())).collect()
-        }
-        ModelUpdate {
-            version: batch.version(),
-            since: batch.since(),
-            listeners: latest(batch, self.listeners),
-            virtual_hosts: latest(batch, self.virtual_hosts),
-            clusters: latest(batch, self.clusters),
-            endpoints: latest(batch, self.endpoints),
-            secrets: latest(batch, self.secrets),
-        }
-    }
 }
 
 /// The views of what is read.
