@@ -46,7 +46,6 @@ type MakeActor = Arc<dyn Fn(&Env) -> ChildSpec + Send + Sync>;
 
 /// A correlation beside the gateway's own, ready to be wired.
 pub(crate) struct ExtraCorrelation {
-    pub resource_types: Vec<ResourceType>,
     pub correlation: Arc<dyn Wire>,
     /// The correlation itself, then its publisher.
     pub children: Vec<ChildSpec>,
@@ -54,12 +53,22 @@ pub(crate) struct ExtraCorrelation {
 
 /// What wiring needs of a correlation whose handles it does not know.
 pub(crate) trait Wire: Send + Sync {
+    fn resource_types(&self) -> &[ResourceType];
     fn add_input(&self, of: &ResourceType, source: &Name, subscribe: Subscribe);
+    fn remove_input(&self, of: &ResourceType, source: &Name);
 }
 
 impl<H: Send + Sync + 'static> Wire for Correlation<H> {
+    fn resource_types(&self) -> &[ResourceType] {
+        Self::resource_types(self)
+    }
+
     fn add_input(&self, of: &ResourceType, source: &Name, subscribe: Subscribe) {
         Self::add_input(self, of, source, subscribe);
+    }
+
+    fn remove_input(&self, of: &ResourceType, source: &Name) {
+        Self::remove_input(self, of, source);
     }
 }
 
@@ -173,7 +182,6 @@ impl Tidegate {
                 make(&section, &handles)
             });
             Some(ExtraCorrelation {
-                resource_types: correlation.resource_types().to_vec(),
                 children: vec![correlation.spec(&name), publisher],
                 correlation: Arc::new(correlation),
             })

@@ -48,7 +48,7 @@ async fn serve(tidegate: &Tidegate, config: Arc<Config>, options: RunOptions) ->
         if options.demo {
             announce(&app, &config, proxy).await?;
         }
-        std::future::pending::<anyhow::Result<()>>().await
+        app.follow(tidegate, &config, &options.config_path, &options.loader, &hooks).await
     };
     let ended = tokio::select! {
         biased;
