@@ -2,7 +2,6 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -164,13 +163,23 @@ pub async fn get_tls(port: u16, host: &str, path: &str, trusted: &str) -> Answer
 fn exchange(stream: &mut (impl io::Read + io::Write), request: &str) -> io::Result<Answer> {
     stream.write_all(request.as_bytes())?;
     let mut bytes = Vec::new();
-    let read = stream.read_to_end(&mut bytes);
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let Some((head, body)) = text.split_once("\r\n\r\n") else {
-        return Err(read.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()));
-    };
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    Ok(Answer { status, head: head.to_lowercase(), body: body.to_owned() })
+    let mut buffer = [0; 4096];
+    loop {
+        let text = String::from_utf8_lossy(&bytes);
+        // Not until the end of the stream: Envoy lingers for a second after what it answers by itself.
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let head = head.to_lowercase();
+            let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()?.parse().ok());
+            if body.len() >= length.unwrap_or(0) {
+                let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+                return Ok(Answer { status, body: body.to_owned(), head });
+            }
+        }
+        match stream.read(&mut buffer)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => bytes.extend_from_slice(&buffer[..read]),
+        }
+    }
 }
 
 /// Asks until the answer is as wanted; the last answer if it never was.
@@ -186,9 +195,4 @@ pub async fn get_until(port: u16, host: &str, path: &str, wanted: impl Fn(&Answe
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-}
-
-/// Whether a path is there, for messages.
-pub fn exists(path: &Path) -> bool {
-    path.exists()
 }

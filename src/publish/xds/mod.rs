@@ -47,6 +47,10 @@ mod service;
 
 mod server;
 
+#[cfg(test)]
+#[path = "../../../tests/support/xds_model.rs"]
+mod testing;
+
 pub use hub::XdsPublisher;
 pub use kind::Kind;
 pub use options::Options;

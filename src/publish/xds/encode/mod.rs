@@ -58,3 +58,7 @@ fn number(value: u32) -> Option<protobuf::UInt32Value> {
 fn yes() -> Option<protobuf::BoolValue> {
     Some(protobuf::BoolValue { value: true })
 }
+
+
+#[cfg(test)]
+mod tests;

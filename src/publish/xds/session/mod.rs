@@ -233,12 +233,7 @@ impl Session {
                     }
                     self.on_accepted(cache, kind, &name);
                 }
-                None => {
-                    self.types[kind as usize].known.remove(&name);
-                    if kind == Kind::Cluster {
-                        self.types[Kind::Endpoints as usize].known.remove(&name);
-                    }
-                }
+                None => drop(self.types[kind as usize].known.remove(&name)),
             }
         }
     }
@@ -306,3 +301,6 @@ impl Session {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
