@@ -145,24 +145,35 @@ impl Session {
 
     /// The cache changed.
     pub fn on_change(&mut self, cache: &Cache, now: Instant) {
-        match cache.changes_since(self.seen) {
-            Some(entries) => {
-                for entry in entries {
-                    self.note(cache, entry.kind, &entry.name, entry.version, entry.since);
+        self.catch_up(cache);
+        self.advance(cache, now);
+    }
+
+    /// Looks at what changed in the cache; before anything else, so that what a request finds is what was seen.
+    pub(super) fn catch_up(&mut self, cache: &Cache) {
+        if self.seen == cache.version() {
+            return;
+        }
+        if self.types.iter().any(|state| state.requested) {
+            match cache.changes_since(self.seen) {
+                Some(entries) => {
+                    for entry in entries {
+                        self.note(cache, entry.kind, &entry.name, entry.version, entry.since);
+                    }
                 }
-            }
-            None => {
-                for kind in Kind::ALL {
-                    self.mark_all(cache, kind);
+                None => {
+                    for kind in Kind::ALL {
+                        self.mark_all(cache, kind);
+                    }
                 }
             }
         }
         self.seen = cache.version();
-        self.advance(cache, now);
     }
 
     /// Time went by.
     pub fn on_tick(&mut self, cache: &Cache, now: Instant) {
+        self.catch_up(cache);
         self.warming.retain(|_, deadline| *deadline > now);
         self.settles = self.settles.filter(|deadline| *deadline > now);
         self.advance(cache, now);
