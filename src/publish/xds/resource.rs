@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidegate_actors::id::{Name, ObjectRef};
 
-use super::encode::HostEncoding;
+use super::encode::{self, HostEncoding};
 use super::kind::Kind;
 use super::rope::{Digest, Rope, Version};
 use super::wire;
@@ -69,6 +69,17 @@ impl Resource {
     pub fn small(kind: Kind, name: Name, body: Vec<u8>, gateways: Arc<[GatewayId]>, source: Source) -> Arc<Self> {
         let digest = Digest::of(&body);
         Self::new(kind, name, Rope::from(body), digest, gateways, source)
+    }
+
+    /// The same again for a client that rejected it, in such a form that the client tries it again. Its version
+    /// stays, since its content does.
+    pub fn again(self: &Arc<Self>, salt: u64) -> Arc<Self> {
+        let Source::Secret(secret) = &self.source else { return self.clone() };
+        let body = Rope::from(encode::encode_secret(secret, Some(salt)));
+        let (kind, name, version) = (self.kind, self.name.clone(), self.version);
+        let delta_head = wire::resource_head(RESOURCES, kind, &name, &version.to_string(), body.len());
+        let (gateways, source) = (self.gateways.clone(), self.source.clone());
+        Arc::new(Self { kind, name, version, gateways, source, body, delta_head })
     }
 
     /// The encoded message.

@@ -62,7 +62,7 @@ impl Cache {
         for (id, model) in &update.secrets {
             let name = Name::from(id.to_string());
             let resource = model.as_ref().map(|model| {
-                let body = encode::encode_secret(model);
+                let body = encode::encode_secret(model, None);
                 let (gateways, source) = (model.gateways.clone(), Source::Secret(model.clone()));
                 Resource::small(Kind::Secret, name.clone(), body, gateways, source)
             });

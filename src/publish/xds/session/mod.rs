@@ -232,7 +232,9 @@ impl Session {
         self.events.push(Event::Acked { kind, since });
         self.types[kind as usize].acked = Some(sent.version);
         for Item { name, resource, .. } in sent.items {
-            self.heal(kind, &name);
+            if !sent.restores {
+                self.heal(kind, &name);
+            }
             match resource {
                 Some(resource) => {
                     let state = &mut self.types[kind as usize];

@@ -72,11 +72,12 @@ fn a_listener_without_a_filter_chain_in_scope_is_not_there() {
 #[test]
 fn a_secret_holds_chain_and_key_and_its_debug_shows_neither() {
     let model = mk_secret("cert", "CHAIN", "KEY");
-    let read = Tls::decode(&*encode_secret(&model)).unwrap();
+    let read = Tls::decode(&*encode_secret(&model, None)).unwrap();
     assert_eq!(read.name, "test/apps/cert");
     let Some(secret::Type::TlsCertificate(certificate)) = read.r#type else { panic!() };
     assert!(certificate.private_key.is_some());
     assert!(!format!("{model:?}").contains("KEY"));
+    assert_ne!(encode_secret(&model, Some(1)), encode_secret(&model, Some(2)), "or Envoy would not look at it");
 }
 
 #[test]

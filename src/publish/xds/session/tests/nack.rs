@@ -148,3 +148,30 @@ fn state_of_the_world_keeps_the_good_version_of_what_is_held_back() {
     assert_eq!(version(BAD), Some(good));
     assert_ne!(version("test/apps/s6/80"), None::<Version>);
 }
+
+#[test]
+fn a_rejected_secret_is_tried_again_in_other_bytes_and_its_good_version_restored() {
+    const CERT: &str = "test/apps/cert";
+    let secret = |version, key| Update::to(version).secret(mk_secret("cert", "chain", key));
+    let mut rig = Rig::delta();
+    rig.apply(secret(1, "good").secret(mk_secret("other", "chain", "key")));
+    let first = rig.subscribe(Kind::Secret, &[CERT, "test/apps/other"]);
+    let good = first[0].resources.iter().find(|resource| &*resource.name == CERT).unwrap().clone();
+    rig.settle(first);
+    let both = only(rig.apply(secret(2, "bad").secret(mk_secret("other", "chain", "new"))));
+    let bad = both.resources.iter().find(|resource| &*resource.name == CERT).unwrap().clone();
+    let apart = only(rig.nack(&both, "bad"));
+    assert_eq!(added(&apart), [CERT]);
+    assert_eq!(apart.resources[0].version, bad.version);
+    assert_ne!(apart.resources[0].body().flat(), bad.body().flat(), "Envoy would accept the same and ignore it");
+    let restored = only(rig.nack(&apart, "bad"));
+    assert_eq!(restored.resources[0].version, good.version);
+    let rest = only(rig.ack(&restored));
+    assert_eq!(added(&rest), ["test/apps/other"]);
+    rig.ack(&rest);
+    assert_eq!(held(&rig, Kind::Secret), [CERT]);
+    let back = only(rig.apply(secret(3, "good")));
+    assert_eq!(back.resources[0].version, good.version);
+    rig.ack(&back);
+    assert!(held(&rig, Kind::Secret).is_empty());
+}
