@@ -1,5 +1,7 @@
 //! xDS from the outside: clients of the tests' own over real gRPC, and a real Envoy.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 #[path = "support/xds_client.rs"]
 mod client;
 #[path = "support/xds_envoy.rs"]
@@ -36,7 +38,8 @@ impl Server {
 
     async fn with(options: Options) -> Self {
         let problems = Problems::default();
-        let options = Options { tcp: Some("127.0.0.1:0".parse().unwrap()), ..options };
+        let anywhere = || "127.0.0.1:0".parse().unwrap();
+        let options = Options { tcp: Some(options.tcp.unwrap_or_else(anywhere)), ..options };
         let publisher = XdsPublisher::new(options, problems.clone(), Env::system());
         let server = XdsServer::bind(&publisher).await.unwrap();
         let address = server.tcp_address().unwrap();

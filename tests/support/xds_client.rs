@@ -60,7 +60,7 @@ impl<Req, Res> Stream<Req, Res> {
         message.map(|message| message.expect("the stream ended without a word"))
     }
 
-    /// Asserts that nothing comes: whatever is asked after it is answered first.
+    /// Sends a request.
     pub async fn send(&mut self, request: Req) {
         self.requests.send(request).await.unwrap();
     }

@@ -1,6 +1,6 @@
 //! A real Envoy under test, on loopback and random ports, and the little HTTP that it takes to ask it.
 
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -20,8 +20,6 @@ pub fn free_port() -> u16 {
 pub struct Envoy {
     _child: Child,
     _directory: tempfile::TempDir,
-    /// Its admin port.
-    pub admin: u16,
 }
 
 impl Envoy {
@@ -29,16 +27,15 @@ impl Envoy {
     pub fn start(xds: SocketAddr, node: &str, api_type: &str) -> Self {
         let program = std::env::var("TIDEGATE_ENVOY").expect("TIDEGATE_ENVOY names the Envoy binary");
         let directory = tempfile::tempdir().unwrap();
-        let admin = free_port();
         let config = directory.path().join("envoy.yaml");
-        std::fs::write(&config, bootstrap(xds, node, api_type, admin)).unwrap();
+        std::fs::write(&config, bootstrap(xds, node, api_type)).unwrap();
         let log = directory.path().join("envoy.log");
         let level = std::env::var("TIDEGATE_ENVOY_LOG").unwrap_or_else(|_| "warning".to_owned());
         let mut command = Command::new(program);
         command.arg("-c").arg(&config).args(["--concurrency", "1", "--use-dynamic-base-id", "-l", &level]);
         command.arg("--log-path").arg(&log).args(["--drain-time-s", "1"]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn();
-        Self { _child: child.unwrap(), _directory: directory, admin }
+        Self { _child: child.unwrap(), _directory: directory }
     }
 
     /// The file that it logs to.
@@ -47,11 +44,10 @@ impl Envoy {
     }
 }
 
-fn bootstrap(xds: SocketAddr, node: &str, api_type: &str, admin: u16) -> String {
+fn bootstrap(xds: SocketAddr, node: &str, api_type: &str) -> String {
     format!(
         r#"
 node: {{id: "{node}", cluster: test}}
-admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {admin}}}}}}}
 dynamic_resources:
   ads_config:
     api_type: {api_type}
@@ -111,14 +107,12 @@ impl Backend {
     }
 }
 
-/// What Envoy answered: status, head, body.
+/// What Envoy answered.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// HTTP status; 0 if there was no answer.
     pub status: u16,
-    /// Status line and headers.
-    pub head: String,
-    /// Body.
+    /// Body, or why there was no answer.
     pub body: String,
 }
 
@@ -132,7 +126,7 @@ pub async fn get(port: u16, host: &str, path: &str) -> Answer {
     })
     .await
     .unwrap()
-    .unwrap_or_else(|error| Answer { status: 0, head: error.to_string(), body: String::new() })
+    .unwrap_or_else(|error| Answer { status: 0, body: error.to_string() })
 }
 
 /// The same over TLS, trusting only a certificate (PEM).
@@ -157,7 +151,7 @@ pub async fn get_tls(port: u16, host: &str, path: &str, trusted: &str) -> Answer
     })
     .await
     .unwrap()
-    .unwrap_or_else(|error| Answer { status: 0, head: error.to_string(), body: String::new() })
+    .unwrap_or_else(|error| Answer { status: 0, body: error.to_string() })
 }
 
 fn exchange(stream: &mut (impl io::Read + io::Write), request: &str) -> io::Result<Answer> {
@@ -172,7 +166,7 @@ fn exchange(stream: &mut (impl io::Read + io::Write), request: &str) -> io::Resu
             let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()?.parse().ok());
             if body.len() >= length.unwrap_or(0) {
                 let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-                return Ok(Answer { status, body: body.to_owned(), head });
+                return Ok(Answer { status, body: body.to_owned() });
             }
         }
         match stream.read(&mut buffer)? {

@@ -57,12 +57,13 @@ async fn a_rejected_resource_is_found_told_on_its_object_and_harms_no_other_clie
     picky.subscribe(Kind::Cluster, &[]).await;
     while picky.names(Kind::Cluster).len() < 11 || server.problems().is_empty() {
         picky.step(bad).await;
-        server.until("it is answered", |server| {
-            let clients = server.publisher.clients();
-            let state = &clients.iter().find(|client| client.node == "picky").unwrap().types[0];
-            state.in_flight || !state.held_back.is_empty()
-        })
-        .await;
+        server
+            .until("it is answered", |server| {
+                let clients = server.publisher.clients();
+                let state = &clients.iter().find(|client| client.node == "picky").unwrap().types[0];
+                state.in_flight || !state.held_back.is_empty()
+            })
+            .await;
     }
     let problems = server.problems();
     assert_eq!(problems.len(), 1, "{problems:?}");

@@ -1,9 +1,10 @@
 //! A real Envoy: it boots from us, follows every kind of change, and what it rejects harms nothing else.
 
-use tidegate::model::{PathMatch, VirtualHost};
+use tidegate::model::PathMatch;
+use tidegate::publish::xds::Options;
 
 use crate::Server;
-use crate::envoy::{Backend, Envoy, free_port, get, get_tls, get_until};
+use crate::envoy::{Answer, Backend, Envoy, free_port, get, get_tls, get_until};
 use crate::model::*;
 
 const PROTOCOLS: [&str; 2] = ["DELTA_GRPC", "GRPC"];
@@ -33,7 +34,7 @@ async fn every_kind_of_change_is_live() {
         let (a, b) = (Backend::start("a").await, Backend::start("b").await);
         let Setup { server, envoy, port } = start(protocol, &a).await;
         let table = mk_table(port);
-        let is = |name: &'static str| move |answer: &crate::envoy::Answer| answer.body.starts_with(name);
+        let is = |name: &'static str| move |answer: &Answer| answer.body.starts_with(name);
 
         // A host, and a Service that nobody knew, in one step; its first answer is not an error.
         let host = mk_host(&table, "b.example.com", [mk_route_to("b")]);
@@ -91,7 +92,7 @@ async fn what_envoy_rejects_is_held_back_and_everything_else_is_served() {
         let delta = protocol == "DELTA_GRPC";
         let broken = |table, domain: &str| {
             let worse = mk_route("worse", PathMatch::Regex("(unclosed".into()), mk_forward("a"));
-            VirtualHost { ..mk_host(table, domain, [worse, mk_route_to("a")]) }
+            mk_host(table, domain, [worse, mk_route_to("a")])
         };
         let bad = broken(if delta { &table } else { &other }, "bad.example.com");
         let second = other.rsplit(':').next().unwrap().parse().unwrap();
@@ -181,5 +182,66 @@ async fn certificates_are_served_by_name_rotated_and_a_bad_one_harms_itself_alon
         until(third, "x.wild.example.com", wild.cert.pem()).await;
         server.apply(Update::to(6).secret(secret("wild", &wild)));
         server.until("the problem is gone", |server| server.problems().is_empty()).await;
+    }
+}
+
+/// Keeps asking until told to stop; what was not answered 200.
+async fn hammer(port: u16, host: &'static str, stop: tokio_util::sync::CancellationToken) -> (usize, Vec<Answer>) {
+    let (mut asked, mut failed) = (0, Vec::new());
+    while !stop.is_cancelled() {
+        let answer = get(port, host, "/").await;
+        asked += 1;
+        if answer.status != 200 {
+            failed.push(answer);
+        }
+    }
+    (asked, failed)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs envoy: run by cargo xtask test"]
+async fn routes_move_between_services_that_come_and_go_without_a_failed_request() {
+    for protocol in PROTOCOLS {
+        let a = Backend::start("a").await;
+        let Setup { mut server, envoy, port } = start(protocol, &a).await;
+        let table = mk_table(port);
+        let stop = tokio_util::sync::CancellationToken::new();
+        let asking = tokio::spawn(hammer(port, "a.example.com", stop.clone()));
+        // One step each time: a new Service, all routes to it, the old one gone.
+        let step = |version: u64| {
+            let service = |version: u64| if version == 1 { "a".to_owned() } else { format!("s{version}") };
+            let (old, new) = (service(version - 1), service(version));
+            let host = mk_host(&table, "a.example.com", [mk_route_to(&new)]);
+            Update::to(version).service(&new, &[a.address]).no_service(&old).host(host)
+        };
+        for version in 2..40 {
+            server.apply(step(version));
+            if version % 3 == 0 {
+                server.until("it is live", |server| server.publisher.clients()[0].live_version == version).await;
+            }
+        }
+        // The control plane goes, and comes back with the next step taken meanwhile.
+        let address = server.address;
+        server.stop.cancel();
+        (&mut server.run).await.unwrap().unwrap();
+        let listener = mk_http_listener(port, &["public"]);
+        let options = Options { tcp: Some(address), ..Options::default() };
+        let server = Server::with(options).await;
+        server.apply(step(40).listener(listener));
+        server
+            .until("it is live again", |server| {
+                server.publisher.clients().first().is_some_and(|client| {
+                    client.live_version == 40
+                        && client.types.iter().any(|state| state.kind == "rds" && !state.in_flight)
+                })
+            })
+            .await;
+        server.apply(step(41));
+        server.until("it is live", |server| server.publisher.clients()[0].live_version == 41).await;
+        stop.cancel();
+        let (asked, failed) = asking.await.unwrap();
+        assert!(failed.is_empty(), "{protocol}: {} of {asked} failed: {failed:?} {}", failed.len(), envoy.log());
+        assert!(asked > 20, "{asked} requests");
+        assert_eq!(server.problems(), []);
     }
 }

@@ -48,6 +48,7 @@ mod service;
 mod server;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 #[path = "../../../tests/support/xds_model.rs"]
 mod testing;
 
@@ -57,4 +58,4 @@ pub use options::Options;
 pub use scope::METADATA_KEY;
 pub use server::{ServerError, XdsServer};
 pub use session::WARMING;
-pub use status::{ClientStatus, TypeStatus};
+pub use status::{ClientStatus, PublishedResource, TypeStatus};

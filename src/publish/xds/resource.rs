@@ -10,7 +10,7 @@ use super::encode::{self, HostEncoding};
 use super::kind::Kind;
 use super::rope::{Digest, Rope, Version};
 use super::wire;
-use crate::model::{Cluster, Endpoints, GatewayId, Listener, Secret, VirtualHost};
+use crate::model::{Cluster, Endpoints, GatewayId, Listener, Secret};
 
 /// See the module. Its `Debug` shows no content: it may be a private key.
 pub struct Resource {
@@ -35,8 +35,8 @@ pub enum Source {
     Fixed,
     /// A listener, or those of its filter chains that a scope sees.
     Listener(Arc<Listener>),
-    /// A virtual host with its encoded routes.
-    Host(Arc<VirtualHost>, Arc<HostEncoding>),
+    /// A virtual host: its encoded routes, which hold the routes.
+    Host(Arc<HostEncoding>),
     /// A routing table with its virtual hosts inline.
     Table(Vec<Arc<Resource>>),
     /// A cluster.
@@ -102,7 +102,7 @@ impl Resource {
     /// Whether a route in it leads to a cluster. Costs a look at every route's clusters.
     pub fn routes_to(&self, cluster: &str) -> bool {
         match &self.source {
-            Source::Host(_, encoding) => encoding.routes_to(cluster),
+            Source::Host(encoding) => encoding.routes_to(cluster),
             Source::Table(hosts) => hosts.iter().any(|host| host.routes_to(cluster)),
             _ => false,
         }
@@ -116,8 +116,8 @@ impl Resource {
             (Source::Listener(listener), _) => {
                 listener.chains.iter().flat_map(|chain| chain.origins.iter().cloned()).collect()
             }
-            (Source::Host(_, encoding), Some(Source::Host(_, before))) => encoding.changed_origins(Some(before)),
-            (Source::Host(_, encoding), _) => encoding.changed_origins(None),
+            (Source::Host(encoding), Some(Source::Host(before))) => encoding.changed_origins(Some(before)),
+            (Source::Host(encoding), _) => encoding.changed_origins(None),
             (Source::Table(hosts), good) => {
                 let before: &[Arc<Self>] = if let Some(Source::Table(before)) = good { before } else { &[] };
                 let changed = hosts.iter().filter(|host| !before.iter().any(|old| Arc::ptr_eq(old, host)));

@@ -14,7 +14,6 @@ use parking_lot::Mutex;
 use tidegate_actors::Map;
 use tidegate_actors::id::Name;
 
-pub use apply::Step;
 pub use check::Checks;
 pub use log::{Entry, Log};
 
@@ -184,5 +183,3 @@ fn encode_listener(name: &str, model: &Arc<Listener>, scope: &Scope) -> Option<A
 pub fn table_of(host: &str) -> &str {
     host.rsplit_once('/').map_or(host, |(table, _)| table)
 }
-
-

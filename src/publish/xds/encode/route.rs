@@ -21,7 +21,9 @@ use envoy_types::pb::envoy::config::route::v3::{
     RouteAction as Forward, RouteMatch, WeightedCluster,
 };
 use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
-use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatchAndSubstitute, StringMatcher, string_matcher::MatchPattern};
+use envoy_types::pb::envoy::r#type::matcher::v3::{
+    RegexMatchAndSubstitute, StringMatcher, string_matcher::MatchPattern,
+};
 use envoy_types::pb::envoy::r#type::v3::{FractionalPercent, fractional_percent::DenominatorType};
 use envoy_types::util::pack_any;
 use tidegate_actors::id::Name;

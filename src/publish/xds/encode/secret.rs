@@ -15,8 +15,12 @@ pub fn encode_secret(model: &Secret, salt: Option<u64>) -> Vec<u8> {
     if let Some(salt) = salt {
         chain.extend_from_slice(format!("\n# {salt}\n").as_bytes());
     }
-    let inline =
-        |bytes: &[u8]| Some(DataSource { specifier: Some(data_source::Specifier::InlineBytes(bytes.to_vec())), ..DataSource::default() });
+    let inline = |bytes: &[u8]| {
+        Some(DataSource {
+            specifier: Some(data_source::Specifier::InlineBytes(bytes.to_vec())),
+            ..DataSource::default()
+        })
+    };
     Tls {
         name: model.id.to_string(),
         r#type: Some(secret::Type::TlsCertificate(TlsCertificate {

@@ -64,8 +64,7 @@ pub fn encode_virtual_host(model: &VirtualHost, previous: Option<&HostEncoding>)
     let same = |(old, new): (&Arc<EncodedChunk>, &Chunk<Precedence, Route>)| Arc::ptr_eq(&old.source, new);
     let first = old.iter().zip(new).take_while(|(old, new)| same((old, new))).count();
     let limit = old.len().min(new.len()) - first;
-    let last =
-        old.iter().rev().zip(new.iter().rev()).take(limit).take_while(|(old, new)| same((old, new))).count();
+    let last = old.iter().rev().zip(new.iter().rev()).take(limit).take_while(|(old, new)| same((old, new))).count();
     let (old_middle, new_middle) = (&old[first..old.len() - last], &new[first..new.len() - last]);
 
     let mut chunks = Vec::with_capacity(new.len());
@@ -188,4 +187,3 @@ impl HostEncoding {
         new.map(|(_, route)| route.origin.clone()).collect()
     }
 }
-

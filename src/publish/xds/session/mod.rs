@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 pub use state::{Held, InFlight, Item, Known, Pending, TypeState};
 
-use super::cache::{Cache, View, table_of};
+use super::cache::{Cache, Entry, View, table_of};
 use super::kind::Kind;
 use super::resource::Resource;
 
@@ -158,7 +158,7 @@ impl Session {
             match cache.changes_since(self.seen) {
                 Some(entries) => {
                     for entry in entries {
-                        self.note(cache, entry.kind, &entry.name, entry.version, entry.since);
+                        self.note(entry);
                     }
                 }
                 None => {
@@ -179,13 +179,17 @@ impl Session {
         self.advance(cache, now);
     }
 
-    fn note(&mut self, cache: &Cache, kind: Kind, name: &Name, version: u64, since: Option<Instant>) {
-        if kind == Kind::VirtualHost && self.view.inline {
-            let table = Name::from(table_of(name));
-            return self.note(cache, Kind::RouteConfig, &table, version, since);
-        }
+    fn note(&mut self, entry: &Entry) {
+        let Entry { version, since, kind, name } = entry;
+        let table;
+        let (kind, name) = if *kind == Kind::VirtualHost && self.view.inline {
+            table = Name::from(table_of(name));
+            (Kind::RouteConfig, &table)
+        } else {
+            (*kind, name)
+        };
         if self.is_wanted(kind, name) {
-            self.types[kind as usize].mark(name, version, since, false);
+            self.types[kind as usize].mark(name, *version, *since, false);
         }
     }
 
@@ -239,10 +243,9 @@ impl Session {
                 Some(resource) => {
                     let state = &mut self.types[kind as usize];
                     if state.wants(&name) {
-                        state.known.insert(
-                            name.clone(),
-                            Known { version: Some(resource.version), resource: Some(resource) },
-                        );
+                        state
+                            .known
+                            .insert(name.clone(), Known { version: Some(resource.version), resource: Some(resource) });
                     }
                     self.on_accepted(cache, kind, &name);
                 }
@@ -285,7 +288,7 @@ impl Session {
             let hosts = &mut self.types[Kind::VirtualHost as usize];
             let of_table = |host: &Name| table_of(host) == &**name && !hosts.names.contains(host);
             let forgotten: Vec<Name> = hosts.known.keys().filter(|host| of_table(host)).cloned().collect();
-            hosts.pending.retain(|host, _| !(table_of(host) == &**name) || hosts.names.contains(host));
+            hosts.pending.retain(|host, _| table_of(host) != &**name || hosts.names.contains(host));
             for host in forgotten {
                 hosts.known.remove(&host);
             }
@@ -316,4 +319,5 @@ impl Session {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;

@@ -61,7 +61,8 @@ impl Session {
         if !restores.is_empty() {
             let version = cache.version();
             let pending = Pending { first: version, last: version, since: None, force: true };
-            let item = |resource: Arc<Resource>| Item { name: resource.name.clone(), resource: Some(resource), pending };
+            let item =
+                |resource: Arc<Resource>| Item { name: resource.name.clone(), resource: Some(resource), pending };
             self.send(cache, kind, restores.into_iter().map(item).collect());
             if let Some(sent) = &mut self.types[kind as usize].in_flight {
                 sent.restores = true;
@@ -101,8 +102,11 @@ impl Session {
         let wanted = state.wants(&name);
         let resource = cache.get(kind, &name, &self.view).filter(|_| wanted);
         let resource = resource.map(|resource| resource.again(self.nonce));
-        (resource.is_some() || (wanted && self.state(kind).known.contains_key(&name)))
-            .then_some(Item { name, resource, pending })
+        (resource.is_some() || (wanted && self.state(kind).known.contains_key(&name))).then_some(Item {
+            name,
+            resource,
+            pending,
+        })
     }
 
     fn judge(&mut self, cache: &Cache, kind: Kind, name: &Name, pending: Pending, gates: &Gates) -> Verdict {

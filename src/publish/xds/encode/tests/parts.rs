@@ -85,7 +85,7 @@ fn a_table_has_its_hosts_apart_or_inline() {
     let apart = RouteConfiguration::decode(&*encode_route_config("t")).unwrap();
     assert!(apart.vhds.is_some() && apart.virtual_hosts.is_empty() && apart.ignore_port_in_host_matching);
     let hosts = ["t/a", "t/b"].map(|name| crate::publish::xds::rope::Rope::from(encode_sentinel(name)));
-    let inline = RouteConfiguration::decode(encode_inline_route_config("t", &hosts).reader()).unwrap();
+    let inline = RouteConfiguration::decode(encode_inline_route_config("t", &hosts).flat()).unwrap();
     assert!(inline.vhds.is_none());
     let names: Vec<_> = inline.virtual_hosts.iter().map(|host| host.name.as_str()).collect();
     assert_eq!(names, ["t/a", "t/b"]);

@@ -177,7 +177,9 @@ fn a_client_with_a_scope_gets_its_gateways_alone() {
     other.gateways = [mk_gateway("other")].into();
     let mut shared = mk_http_listener(8080, &["public", "other"]);
     shared.chains.push(mk_https_chain("public", "web", &[], &["cert"]));
-    rig.apply(Update::to(1).service("a", &[]).cluster(other).listener(shared).listener(mk_http_listener(8081, &["public"])));
+    rig.apply(
+        Update::to(1).service("a", &[]).cluster(other).listener(shared).listener(mk_http_listener(8081, &["public"])),
+    );
     assert_eq!(added(&only(rig.subscribe(Kind::Cluster, &[]))), [B]);
     let endpoints = only(rig.subscribe(Kind::Endpoints, &[A, B]));
     assert_eq!((added(&endpoints), removed(&endpoints)), (vec![B], vec![A]));

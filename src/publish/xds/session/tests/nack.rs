@@ -115,12 +115,9 @@ fn a_cluster_stays_while_routes_that_are_held_back_still_lead_there() {
     rig.apply(Update::to(1).service("a", &[]).service("b", &[]).listener(listener).host(host("a")));
     let endpoints = &["test/apps/a/80", "test/apps/b/80"][..];
     let tables = &[&*table][..];
-    for (kind, names) in [
-        (Kind::Cluster, &[][..]),
-        (Kind::Endpoints, endpoints),
-        (Kind::RouteConfig, tables),
-        (Kind::VirtualHost, &[]),
-    ] {
+    for (kind, names) in
+        [(Kind::Cluster, &[][..]), (Kind::Endpoints, endpoints), (Kind::RouteConfig, tables), (Kind::VirtualHost, &[])]
+    {
         let responses = rig.subscribe(kind, names);
         rig.settle(responses);
     }

@@ -16,10 +16,11 @@ const HOST: &str = "http/127.0.0.1:8080/a.example.com";
 const SENTINEL: &str = "http/127.0.0.1:8080/~ none";
 
 fn mk_a(version: u64) -> Update {
-    Update::to(version)
-        .service("a", &[])
-        .listener(mk_http_listener(8080, &["public"]))
-        .host(mk_host(&mk_table(8080), "a.example.com", [mk_route_to("a")]))
+    Update::to(version).service("a", &[]).listener(mk_http_listener(8080, &["public"])).host(mk_host(
+        &mk_table(8080),
+        "a.example.com",
+        [mk_route_to("a")],
+    ))
 }
 
 /// A client with everything, as Envoy asks for it.
@@ -97,9 +98,7 @@ fn routes_do_not_wait_for_ever() {
 #[test]
 fn a_cluster_goes_after_its_last_route_was_confirmed_gone() {
     let mut rig = mk_settled();
-    let responses = rig.apply(
-        Update::to(2).no_service("a").host(mk_host(&mk_table(8080), "a.example.com", [])),
-    );
+    let responses = rig.apply(Update::to(2).no_service("a").host(mk_host(&mk_table(8080), "a.example.com", [])));
     assert_eq!(kinds(&responses), [Kind::VirtualHost]);
     let removal = only(rig.ack(&responses[0]));
     assert_eq!((removal.kind, removed(&removal)), (Kind::Cluster, vec![A]));
@@ -172,7 +171,8 @@ fn a_client_that_comes_back_keeps_its_clusters_until_its_routes_are_confirmed() 
     let mut rig = mk_settled();
     let known = |kind| rig.cache.names(kind, &rig.session.view).into_iter().map(move |name| (kind, name));
     let known: Vec<_> = Kind::ALL.into_iter().flat_map(known).collect();
-    let resource = |(kind, name): &(Kind, tidegate_actors::id::Name)| rig.cache.get(*kind, name, &rig.session.view).unwrap();
+    let resource =
+        |(kind, name): &(Kind, tidegate_actors::id::Name)| rig.cache.get(*kind, name, &rig.session.view).unwrap();
     let known: Vec<_> = known.iter().map(|entry| (entry.0, versions(&[resource(entry)]).remove(0))).collect();
     let of = |kind: Kind| {
         let own = known.iter().filter(move |(k, _)| *k == kind).map(|(_, version)| version.clone());

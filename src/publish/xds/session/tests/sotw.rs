@@ -71,12 +71,11 @@ fn a_name_that_is_no_longer_listed_is_unsubscribed() {
 fn virtual_hosts_stand_in_their_table_and_change_it() {
     let mut rig = Rig::sotw();
     let table = mk_table(8080);
-    rig.apply(
-        Update::to(1)
-            .service("a", &[])
-            .listener(mk_http_listener(8080, &["public"]))
-            .host(mk_host(&table, "a.example.com", [mk_route_to("a")])),
-    );
+    rig.apply(Update::to(1).service("a", &[]).listener(mk_http_listener(8080, &["public"])).host(mk_host(
+        &table,
+        "a.example.com",
+        [mk_route_to("a")],
+    )));
     let first = only(rig.subscribe(Kind::RouteConfig, &[&*table]));
     rig.ack(&first);
     let responses = rig.apply(Update::to(2).host(mk_host(&table, "b.example.com", [mk_route_to("a")])));
