@@ -220,18 +220,20 @@ async fn routes_move_between_services_that_come_and_go_without_a_failed_request(
                 server.until("it is live", |server| server.publisher.clients()[0].live_version == version).await;
             }
         }
-        // The control plane goes, and comes back with the next step taken meanwhile.
+        // The control plane goes, and comes back: with the next step taken meanwhile, for a delta client. In state
+        // of the world the first list of clusters is the whole truth, and what it leaves out is gone at once.
+        let back = if protocol == "DELTA_GRPC" { 40 } else { 39 };
         let address = server.address;
         server.stop.cancel();
         (&mut server.run).await.unwrap().unwrap();
         let listener = mk_http_listener(port, &["public"]);
         let options = Options { tcp: Some(address), ..Options::default() };
         let server = Server::with(options).await;
-        server.apply(step(40).listener(listener));
+        server.apply(step(back).listener(listener));
         server
             .until("it is live again", |server| {
                 server.publisher.clients().first().is_some_and(|client| {
-                    client.live_version == 40
+                    client.live_version == back
                         && client.types.iter().any(|state| state.kind == "rds" && !state.in_flight)
                 })
             })

@@ -255,7 +255,8 @@ fn sentinel_of(table: &str) -> Name {
     format!("{table}/{}", encode::SENTINEL).into()
 }
 
-fn no_endpoints(cluster: &Name) -> Arc<Resource> {
+/// The endpoints of a cluster that has none, or is not there any more.
+pub fn no_endpoints(cluster: &Name) -> Arc<Resource> {
     let body = encode::encode_no_endpoints(cluster);
     Resource::small(Kind::Endpoints, cluster.clone(), body, [].into(), Source::Fixed)
 }

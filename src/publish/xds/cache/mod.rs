@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tidegate_actors::Map;
 use tidegate_actors::id::Name;
 
+pub use apply::no_endpoints;
 pub use check::Checks;
 pub use log::{Entry, Log};
 

@@ -11,7 +11,7 @@ use tidegate_actors::id::Name;
 use tokio::time::Instant;
 
 use super::{InFlight, Item, Pending, Response, Session, WARMING};
-use crate::publish::xds::cache::{Cache, table_of};
+use crate::publish::xds::cache::{Cache, no_endpoints, table_of};
 use crate::publish::xds::kind::Kind;
 use crate::publish::xds::resource::Resource;
 use crate::publish::xds::rope::Digest;
@@ -117,6 +117,9 @@ impl Session {
             }
             let known = self.state(kind).known.contains_key(name);
             return match (pending.force, known) {
+                // A cluster that went before the client asked for its endpoints: it waits for them, and for nothing
+                // else until it has them. State of the world knows no other way to say that there are none.
+                (true, _) if kind == Kind::Endpoints && self.view.inline => Verdict::Send(Some(no_endpoints(name))),
                 (true, _) => Verdict::Send(None),
                 // The table is gone and the client still has it: an old listener drains with it, and must not be
                 // emptied under its connections. The virtual hosts go when the client gives the table up.

@@ -101,3 +101,13 @@ fn a_cluster_that_routes_may_still_lead_to_stays_in_the_list() {
     assert!(rig.ack(&responses[0]).is_empty());
     assert_eq!(added(&only(rig.ack(&responses[1]))), [B]);
 }
+
+#[test]
+fn a_cluster_that_went_before_its_endpoints_were_asked_for_has_none() {
+    let mut rig = Rig::sotw();
+    rig.apply(Update::to(1).service("a", &["10.0.0.1:80".parse().unwrap()]));
+    rig.subscribe(Kind::Cluster, &[]);
+    rig.apply(Update::to(2).no_service("a"));
+    let response = only(rig.subscribe(Kind::Endpoints, &[A]));
+    assert_eq!(added(&response), [A], "Envoy would wait for it and acknowledge no cluster");
+}
