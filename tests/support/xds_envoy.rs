@@ -112,8 +112,17 @@ impl Backend {
 pub struct Answer {
     /// HTTP status; 0 if there was no answer.
     pub status: u16,
+    /// Status line and headers.
+    pub head: String,
     /// Body, or why there was no answer.
     pub body: String,
+}
+
+impl Answer {
+    /// Where it redirects to.
+    pub fn location(&self) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix("location: "))
+    }
 }
 
 /// Asks for a path of a host, on a connection of its own.
@@ -126,7 +135,7 @@ pub async fn get(port: u16, host: &str, path: &str) -> Answer {
     })
     .await
     .unwrap()
-    .unwrap_or_else(|error| Answer { status: 0, body: error.to_string() })
+    .unwrap_or_else(|error| Answer { status: 0, head: String::new(), body: error.to_string() })
 }
 
 /// The same over TLS, trusting only a certificate (PEM).
@@ -151,7 +160,7 @@ pub async fn get_tls(port: u16, host: &str, path: &str, trusted: &str) -> Answer
     })
     .await
     .unwrap()
-    .unwrap_or_else(|error| Answer { status: 0, body: error.to_string() })
+    .unwrap_or_else(|error| Answer { status: 0, head: String::new(), body: error.to_string() })
 }
 
 fn exchange(stream: &mut (impl io::Read + io::Write), request: &str) -> io::Result<Answer> {
@@ -161,12 +170,12 @@ fn exchange(stream: &mut (impl io::Read + io::Write), request: &str) -> io::Resu
     loop {
         let text = String::from_utf8_lossy(&bytes);
         // Not until the end of the stream: Envoy lingers for a second after what it answers by itself.
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let head = head.to_lowercase();
+        if let Some((original, body)) = text.split_once("\r\n\r\n") {
+            let head = original.to_lowercase();
             let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()?.parse().ok());
             if body.len() >= length.unwrap_or(0) {
                 let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-                return Ok(Answer { status, body: body.to_owned() });
+                return Ok(Answer { status, head: original.to_owned(), body: body.to_owned() });
             }
         }
         match stream.read(&mut buffer)? {

@@ -1,6 +1,6 @@
 //! A real Envoy: it boots from us, follows every kind of change, and what it rejects harms nothing else.
 
-use tidegate::model::PathMatch;
+use tidegate::model::{PathMatch, PathRewrite, Redirect, RouteAction};
 use tidegate::publish::xds::Options;
 
 use crate::Server;
@@ -245,5 +245,67 @@ async fn routes_move_between_services_that_come_and_go_without_a_failed_request(
         assert!(failed.is_empty(), "{protocol}: {} of {asked} failed: {failed:?} {}", failed.len(), envoy.log());
         assert!(asked > 20, "{asked} requests");
         assert_eq!(server.problems(), []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs envoy: run by cargo xtask test"]
+async fn paths_are_rewritten_as_the_gateway_api_wants_it() {
+    let a = Backend::start("a").await;
+    let Setup { server, envoy, port } = start("DELTA_GRPC", &a).await;
+    let table = mk_table(port);
+    let long = format!("/{}", "long.".repeat(60));
+    let rewrite = |prefix: &str, replacement: &str| {
+        let mut action = mk_forward("a");
+        if let RouteAction::Forward { path_rewrite, .. } = &mut action {
+            *path_rewrite = Some(PathRewrite::Prefix(replacement.into()));
+        }
+        mk_route(&prefix.replace('/', "-"), PathMatch::Prefix(prefix.into()), action)
+    };
+    let mut full = mk_forward("a");
+    if let RouteAction::Forward { path_rewrite, .. } = &mut full {
+        *path_rewrite = Some(PathRewrite::Full("/whole".into()));
+    }
+    let redirect = |path: Option<PathRewrite>| {
+        let port = None;
+        RouteAction::Redirect(Redirect { scheme: Some("https".into()), host: None, port, path, status: 301 })
+    };
+    let root = || Some(PathRewrite::Prefix("/".into()));
+    let routes = [
+        rewrite("/foo", "/xyz"),
+        rewrite("/slash", "/xyz/"),
+        rewrite("/gone", "/"),
+        rewrite(&long, "/"),
+        mk_route("full", PathMatch::Prefix("/full".into()), full),
+        mk_route("plain", PathMatch::Prefix("/plain".into()), redirect(None)),
+        mk_route("moved", PathMatch::Prefix("/moved".into()), redirect(root())),
+    ];
+    server.apply(Update::to(2).host(mk_host(&table, "a.example.com", routes)));
+    server.apply(Update::to(3).host(mk_host(&table, "*", [rewrite("/", "/xyz")])));
+    server.until("it is live", |server| server.publisher.clients()[0].live_version == 3).await;
+    assert_eq!(server.problems(), [], "{}", envoy.log());
+    let long_and_more = format!("{long}/bar?q=1");
+    for (host, path, wanted) in [
+        ("a.example.com", "/foo/bar", "/xyz/bar"),
+        ("a.example.com", "/foo", "/xyz"),
+        ("a.example.com", "/foo/", "/xyz/"),
+        ("a.example.com", "/slash/bar", "/xyz/bar"),
+        ("a.example.com", "/gone/bar", "/bar"),
+        ("a.example.com", "/gone", "/"),
+        ("a.example.com", "/gone/", "/"),
+        ("a.example.com", &long_and_more, "/bar?q=1"),
+        ("a.example.com", "/full/bar?q=1", "/whole?q=1"),
+        ("other", "/bar", "/xyz/bar"),
+    ] {
+        let answer = get(port, host, path).await;
+        assert!(answer.body.starts_with(&format!("a\nGET {wanted} HTTP")), "{path}: {answer:?}");
+    }
+    for (host, path, wanted) in [
+        ("a.example.com:8080", "/plain/x?q=1", "https://a.example.com/plain/x?q=1"),
+        ("a.example.com", "/moved/x", "https://a.example.com/x"),
+        ("a.example.com", "/moved", "https://a.example.com/"),
+    ] {
+        let answer = get(port, host, path).await;
+        assert_eq!((answer.status, answer.location()), (301, Some(wanted)), "{path}");
     }
 }
