@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -10,6 +12,9 @@ use tokio::process::{Child, Command};
 
 /// How long anything may take that waits for an outside process.
 pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long one request may take. A connection that was made while a listener is being opened may be lost.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
@@ -77,6 +82,7 @@ static_resources:
 pub struct Backend {
     /// Where it listens.
     pub address: SocketAddr,
+    asked: Arc<AtomicUsize>,
 }
 
 impl Backend {
@@ -84,8 +90,11 @@ impl Backend {
     pub async fn start(name: &'static str) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = asked.clone();
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
+                let counter = counter.clone();
                 tokio::spawn(async move {
                     let mut buffer = vec![0; 16 * 1024];
                     let mut filled = 0;
@@ -93,6 +102,7 @@ impl Backend {
                         filled += read;
                         let Some(end) = buffer[..filled].windows(4).position(|w| w == b"\r\n\r\n") else { continue };
                         let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
+                        counter.fetch_add(1, Ordering::SeqCst);
                         let body = format!("{name}\n{head}\n");
                         let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
                         if stream.write_all(response.as_bytes()).await.is_err() {
@@ -103,7 +113,12 @@ impl Backend {
                 });
             }
         });
-        Self { address }
+        Self { address, asked }
+    }
+
+    /// How many requests it answered.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
     }
 }
 
@@ -130,7 +145,7 @@ pub async fn get(port: u16, host: &str, path: &str) -> Answer {
     let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     tokio::task::spawn_blocking(move || {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         exchange(&mut stream, &request)
     })
     .await
@@ -155,7 +170,7 @@ pub async fn get_tls(port: u16, host: &str, path: &str, trusted: &str) -> Answer
     tokio::task::spawn_blocking(move || {
         let connection = rustls::ClientConnection::new(config.into(), name).map_err(io::Error::other)?;
         let stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         exchange(&mut rustls::StreamOwned::new(connection, stream), &request)
     })
     .await

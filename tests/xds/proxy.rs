@@ -1,6 +1,12 @@
 //! A real Envoy: it boots from us, follows every kind of change, and what it rejects harms nothing else.
 
-use tidegate::model::{PathMatch, PathRewrite, Redirect, RouteAction};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate::model::{
+    AppProtocol, Backend as ModelBackend, Cluster, HeaderEdit, HostRewrite, Matcher, Mirror, PathMatch, PathRewrite,
+    Redirect, Route, RouteAction, RouteFilters, Timeouts,
+};
 use tidegate::publish::xds::Options;
 
 use crate::Server;
@@ -285,6 +291,7 @@ async fn paths_are_rewritten_as_the_gateway_api_wants_it() {
     server.until("it is live", |server| server.publisher.clients()[0].live_version == 3).await;
     assert_eq!(server.problems(), [], "{}", envoy.log());
     let long_and_more = format!("{long}/bar?q=1");
+    get_until(port, "other", "/bar", |answer| answer.status == 200).await.unwrap();
     for (host, path, wanted) in [
         ("a.example.com", "/foo/bar", "/xyz/bar"),
         ("a.example.com", "/foo", "/xyz"),
@@ -307,5 +314,79 @@ async fn paths_are_rewritten_as_the_gateway_api_wants_it() {
     ] {
         let answer = get(port, host, path).await;
         assert_eq!((answer.status, answer.location()), (301, Some(wanted)), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs envoy: run by cargo xtask test"]
+async fn every_feature_of_a_route_is_accepted_and_works() {
+    let (a, b) = (Backend::start("a").await, Backend::start("b").await);
+    let Setup { server, envoy, port } = start("DELTA_GRPC", &a).await;
+    let table = mk_table(port);
+    let backend = |service: Option<&str>, weight| ModelBackend {
+        cluster: service.map(mk_cluster_id),
+        weight,
+        filters: RouteFilters::default(),
+    };
+    let to = |backends: Vec<ModelBackend>| RouteAction::Forward {
+        backends,
+        mirrors: vec![Mirror { cluster: mk_cluster_id("b"), fraction: (100, 100) }],
+        path_rewrite: None,
+        host_rewrite: Some(HostRewrite("inner.example.com".into())),
+        timeouts: Timeouts { request: Some(Duration::from_secs(9)), backend_request: Some(Duration::from_secs(3)) },
+    };
+    let mut own = backend(Some("a"), 1);
+    own.filters.request.set = vec![("x-own".into(), "100%".into())];
+    let mut edited = Route::clone(&mk_route("edited", PathMatch::Prefix("/edited".into()), to(vec![own])).1);
+    edited.filters.request =
+        HeaderEdit { set: vec![("x-set".into(), "1".into())], add: vec![], remove: vec!["x-gone".into()] };
+    edited.filters.response.add = vec![("x-answer".into(), "2".into())];
+    let mut picky = Route::clone(&mk_route("picky", PathMatch::Regex("/p[ai]th".into()), mk_forward("a")).1);
+    picky.matching.method = Some("GET".into());
+    picky.matching.query = vec![("q".into(), Matcher::Regex("[0-9]+".into()))];
+    picky.matching.headers = vec![("host".into(), Matcher::Regex(".*".into()))];
+    let keyed = |model: Route| (mk_route(&model.name, model.matching.path.clone(), mk_forward("a")).0, Arc::new(model));
+    let nothing = RouteAction::Respond { status: 404, reason: "nothing there".to_owned() };
+    let routes = [
+        keyed(edited),
+        keyed(picky),
+        mk_route("half", PathMatch::Prefix("/half".into()), to(vec![backend(Some("a"), 1), backend(None, 1)])),
+        mk_route("broken", PathMatch::Prefix("/broken".into()), to(vec![backend(None, 1)])),
+        mk_route("nothing", PathMatch::Exact("/nothing".into()), nothing),
+        mk_route("unready", PathMatch::Exact("/unready".into()), mk_forward("empty")),
+    ];
+    let h2c = Cluster { protocol: AppProtocol::H2c, ..mk_cluster("h2c") };
+    let services = Update::to(2).service("b", &[b.address]).service("empty", &[]).cluster(h2c);
+    server.apply(services.host(mk_host(&table, "*.example.com", routes)));
+    server.until("it is live", |server| server.publisher.clients()[0].live_version == 2).await;
+    assert_eq!(server.problems(), [], "{}", envoy.log());
+
+    // Envoy's main thread confirms before its workers have it.
+    let answer = get_until(port, "x.y.example.com", "/edited", |answer| answer.status == 200).await.unwrap();
+    for wanted in ["a\nGET /edited", "host: inner.example.com", "x-own: 100%\n", "x-set: 1"] {
+        assert!(answer.body.replace('\r', "").contains(wanted), "{wanted}: {answer:?}");
+    }
+    assert!(answer.head.contains("x-answer: 2"), "{answer:?}");
+    let mut statuses = Vec::new();
+    for _ in 0..40 {
+        statuses.push(get(port, "b.example.com", "/half").await.status);
+    }
+    assert!(statuses.contains(&200) && statuses.contains(&500), "{statuses:?}");
+    assert!(statuses.iter().all(|status| [200, 500].contains(status)), "{statuses:?}");
+    for (path, status) in [
+        ("/path?q=7", 200),
+        ("/path?q=x", 404),
+        ("/longer/path?q=7", 404),
+        ("/broken", 500),
+        ("/nothing", 404),
+        ("/unready", 503),
+    ] {
+        assert_eq!(get(port, "b.example.com", path).await.status, status, "{path}");
+    }
+    // Copies are sent without waiting for them.
+    let end = std::time::Instant::now() + crate::envoy::DEADLINE;
+    while b.asked() < 5 {
+        assert!(std::time::Instant::now() < end, "mirrored {} times", b.asked());
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
