@@ -241,10 +241,4 @@ impl Update {
         self.0.secrets.push((secret.id.clone(), Some(Arc::new(secret))));
         self
     }
-
-    /// Removes a certificate.
-    pub fn no_secret(mut self, name: &str) -> Self {
-        self.0.secrets.push((mk_secret_id(name), None));
-        self
-    }
 }
