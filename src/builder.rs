@@ -189,7 +189,7 @@ impl Tidegate {
     }
 
     /// Runs the command line: what `main` returns.
-    pub fn main(self) -> std::process::ExitCode {
+    pub fn main(&self) -> std::process::ExitCode {
         crate::cli::main(self)
     }
 }

@@ -1,3 +1,9 @@
-//! Arguments, then configuration, then run.
+//! The program: what Tidegate brings along, and the command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+use tidegate::builder::Tidegate;
+
+fn main() -> ExitCode {
+    Tidegate::builder().main()
+}

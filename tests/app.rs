@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tidegate::app::{App, RunOptions};
+use tidegate::app::{App, Hooks};
 use tidegate::builder::Tidegate;
 use tidegate::config::{Config, Directory, Section, SourceConfig};
 use tidegate_actors::env::Env;
@@ -42,7 +42,7 @@ async fn the_demo_becomes_a_model_and_an_edit_changes_it() {
     let folder = tempfile::tempdir().unwrap();
     copy_demo(folder.path());
     let config = mk_config(folder.path());
-    let app = App::start(&Tidegate::builder(), &config, &RunOptions::default(), Env::system()).await.unwrap();
+    let app = App::start(&Tidegate::builder(), &config, &Hooks::default(), Env::system()).await.unwrap();
     app.xds.ready().await;
     wait_until("the model has listeners", || !app.model.get().listeners.is_empty()).await;
     let problems = app.problems.list();

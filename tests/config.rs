@@ -185,7 +185,7 @@ fn another_binary_adds_sections_that_are_checked_like_ours() {
     let text = "
 sources:
 - {name: c, kind: catalogue, url: 'http://x', retries: 3}
-publish: {mirror: {url: 'http://m'}, json: {pretty: true}}
+publish: {mirror: {url: 'http://m'}, json: {interval: 2s}}
 correlate: {joiner: {url: 'http://j'}}
 ";
     let config = loader.parse(text, Path::new("t.yaml")).unwrap();
@@ -193,7 +193,7 @@ correlate: {joiner: {url: 'http://j'}}
     assert_eq!(config.sources[0].section::<Catalogue>(), Some(&expected));
     assert_eq!(config.publisher::<Catalogue>("mirror").unwrap().url, "http://m");
     assert_eq!(config.correlation::<Catalogue>("joiner").unwrap().url, "http://j");
-    assert!(config.publish.json.pretty);
+    assert_eq!(config.publish.json.interval, Period::from_secs(2));
 
     let text = "sources:\n- name: c\n  kind: catalogue\n  url: ftp\n  retris: 3\npublish:\n  miror: {}\n";
     let errors = loader.parse(text, Path::new("t.yaml")).unwrap_err();

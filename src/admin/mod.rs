@@ -32,6 +32,4 @@ mod server;
 
 pub use redact::redacted;
 pub use server::{AdminServer, ServeError};
-pub use state::{
-    AdminState, Catalogue, ModelDocument, ObjectStatus, Slot, StatusCondition, Steer, SteerError, SyncPhase,
-};
+pub use state::{AdminState, Catalogue, LogLevel, ModelDocument, Provider, Slot, Steer, SteerError, SyncPhase};

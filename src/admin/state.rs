@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Serialize;
-use tidegate_actors::id::{Name, ObjectRef, ResourceType};
+use serde_json::value::RawValue;
+use tidegate_actors::id::{Name, ResourceType};
 use tidegate_actors::object::Object;
 use tidegate_actors::problem::Problems;
 use tidegate_actors::supervisor::{Supervisor, SupervisorError, TreeStatus};
@@ -32,8 +33,9 @@ pub struct AdminState {
     pub published: Provider<Published>,
     /// The gateway model, once there is one.
     pub model: Provider<Option<ModelDocument>>,
-    /// Every object's conditions.
-    pub statuses: Provider<Vec<ObjectStatus>>,
+    /// Every object's status with its conditions, one JSON text each: `apiVersion`, `kind`, `source`,
+    /// `namespace`, `name`, `status`.
+    pub statuses: Provider<Vec<Box<RawValue>>>,
     /// The connected proxies, as JSON of the xDS server's own making. It must hold no secrets.
     pub proxies: Provider<serde_json::Value>,
     /// The metrics, in Prometheus' text format.
@@ -56,35 +58,6 @@ pub struct ModelDocument {
     pub version: String,
     /// The JSON text, which holds no secrets.
     pub body: Bytes,
-}
-
-/// An object with its conditions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectStatus {
-    /// Which object.
-    pub object: ObjectRef,
-    /// Its conditions, those of each parent separately.
-    pub conditions: Vec<StatusCondition>,
-}
-
-/// One condition, as Kubernetes defines them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StatusCondition {
-    /// What it is about if not the object as a whole: a listener, or a route's parent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub about: Option<String>,
-    /// Such as `Accepted`.
-    #[serde(rename = "type")]
-    pub condition: String,
-    /// `True`, `False` or `Unknown`.
-    pub status: String,
-    /// One word.
-    pub reason: String,
-    /// A sentence.
-    pub message: String,
-    /// The generation of the object that this was said about.
-    pub observed_generation: i64,
 }
 
 /// The actors: looked at and steered.

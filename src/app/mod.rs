@@ -18,16 +18,18 @@ mod catalogue;
 
 mod gate;
 
+mod offline;
+
 mod options;
 
 mod publishers;
 
 mod run;
 
-pub use options::RunOptions;
+pub use offline::{check, translate};
+pub use options::{Hooks, RunOptions, Target, Translation};
 pub use run::run;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -90,7 +92,7 @@ impl App {
     ///
     /// # Errors
     /// When an address cannot be had, a source cannot be made, or the data directory cannot be written.
-    pub async fn start(tidegate: &Tidegate, config: &Config, options: &RunOptions, env: Env) -> anyhow::Result<Self> {
+    pub async fn start(tidegate: &Tidegate, config: &Config, hooks: &Hooks, env: Env) -> anyhow::Result<Self> {
         let problems = Problems::default();
         let supervisor = Supervisor::start("tidegate", Strategy::OneForOne, env.clone()).await?;
         let factory = InformerFactory::new(env.clone(), supervisor.clone(), problems.clone());
@@ -124,7 +126,7 @@ impl App {
             token,
             watches,
         };
-        app.add(publishers::admin(admin, &app.env, app.admin_state(config, options, catalogue))).await?;
+        app.add(publishers::admin(admin, &app.env, app.admin_state(config, hooks, catalogue))).await?;
         app.add(publishers::xds_server(xds_server, &app.xds)).await?;
         for publisher in publishers::all(tidegate, config, &app) {
             app.add(publisher).await?;
@@ -219,10 +221,10 @@ impl App {
         self.add(supervised::child_spec("envoy", child)).await
     }
 
-    fn admin_state(&self, config: &Config, options: &RunOptions, catalogue: Types) -> AdminState {
+    fn admin_state(&self, config: &Config, hooks: &Hooks, catalogue: Types) -> AdminState {
         let (xds, model, clients, statuses) =
             (self.xds.clone(), self.model.clone(), self.xds.clone(), self.statuses.clone());
-        let (metrics, factory) = (options.metrics.clone(), self.factory.clone());
+        let (metrics, factory) = (hooks.metrics.clone(), self.factory.clone());
         AdminState {
             actors: Arc::new(self.supervisor.clone()),
             catalogue: Arc::new(catalogue),
@@ -234,17 +236,14 @@ impl App {
                 let body = serde_json::to_vec(&*model).unwrap_or_default();
                 (model.version > 0).then(|| ModelDocument { version: model.version.to_string(), body: body.into() })
             }),
-            statuses: Arc::new(move || {
-                let _ = &statuses;
-                Vec::new()
-            }),
+            statuses: Arc::new(move || statuses.list()),
             proxies: Arc::new(move || serde_json::to_value(clients.clients()).unwrap_or_default()),
             metrics: Arc::new(move || {
                 factory.record_metrics();
                 metrics.as_ref().map(crate::admin::metrics::render).unwrap_or_default()
             }),
             watches: self.watches.clone(),
-            log: options.log.clone(),
+            log: hooks.log.clone(),
             key: Key::new(&self.token),
         }
     }
@@ -279,9 +278,4 @@ pub(crate) fn wants_proxy(config: &Config) -> Option<bool> {
         Switch::Auto => Some(false),
         Switch::Off => None,
     }
-}
-
-/// Sections of the config by name, for logs.
-pub(crate) fn summary(config: &Config) -> BTreeMap<&str, &str> {
-    config.sources.iter().map(|source| (source.name.as_str(), source.kind.as_str())).collect()
 }

@@ -62,7 +62,7 @@ pub(super) fn all(tidegate: &Tidegate, config: &Config, app: &App) -> Vec<ChildS
     let (model, steps) = (app.model.clone(), Arc::new(Mutex::new(Steps::default())));
     let (json, file_env) = (config.publish.json.clone(), env.clone());
     let to_json = move || {
-        let file = |path| JsonFile::new(&file_env, path, *json.interval, json.pretty, model.clone());
+        let file = |path| JsonFile::new(&file_env, path, *json.interval, model.clone());
         JsonPublisher { outputs, steps: steps.clone(), model: model.clone(), file: json.path.clone().map(file) }
     };
     let (statuses, status_env) = (app.statuses.clone(), env.clone());

@@ -7,7 +7,7 @@ use tidegate_actors::env::Env;
 use tidegate_actors::supervisor::Exit;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{App, RunOptions, wants_proxy};
+use super::{App, Hooks, RunOptions, wants_proxy};
 use crate::builder::Tidegate;
 use crate::config::Config;
 use crate::proxy::locate::{self, LocateOptions};
@@ -16,12 +16,22 @@ use crate::proxy::locate::{self, LocateOptions};
 ///
 /// # Errors
 /// When it cannot start, or a core actor keeps failing.
-pub async fn run(tidegate: &Tidegate, config: Arc<Config>, options: RunOptions) -> anyhow::Result<()> {
+pub fn run(tidegate: &Tidegate, config: Config, options: RunOptions) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
+    let ended = runtime.block_on(serve(tidegate, Arc::new(config), options));
+    // What still blocks a thread (a fetch, a look at a dead file system) must not hold the process up.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn serve(tidegate: &Tidegate, config: Arc<Config>, options: RunOptions) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let app = App::start(tidegate, &config, &options, Env::system()).await?;
+    let metrics = crate::admin::metrics::install().context("collect metrics")?;
+    let hooks = Hooks { metrics: Some(metrics), log: Arc::new(options.log.clone()) };
+    let app = App::start(tidegate, &config, &hooks, Env::system()).await?;
     tracing::info!(admin = %app.admin, xds = ?app.xds_address, socket = %app.xds_socket.display(), "started");
-    let serve = async {
+    let work = async {
         if let Some(required) = wants_proxy(&config) {
             add_proxy(&app, &config, &options, required).await?;
         }
@@ -35,7 +45,7 @@ pub async fn run(tidegate: &Tidegate, config: Arc<Config>, options: RunOptions) 
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
         exit = app.supervisor.ended() => ended(&exit),
-        failed = serve => failed,
+        failed = work => failed,
     };
     tracing::info!("stopping; a second signal ends at once");
     tokio::select! {

@@ -23,7 +23,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            object_size: ByteSize::new(3 << 20),
+            object_size: ByteSize::new(2 << 20),
             file_size: ByteSize::new(64 << 20),
             watches: 256,
             request_size: ByteSize::new(64 << 10),

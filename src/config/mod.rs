@@ -55,7 +55,7 @@ pub use problem::{Check, ConfigErrors, ConfigProblem};
 pub use proxy::{Proxy, ProxyLogLevel};
 pub use publish::{JsonFile, Publish};
 pub use registry::{Registry, Section, SectionType};
-pub use source::{Directory, SourceConfig};
+pub use source::{Directory, SourceConfig, WatchMode};
 pub use values::{ByteSize, Period, Switch, Token};
 pub use watches::{NotAllowed, WatchedScope, WatchedType, Watches};
 pub use xds::Xds;

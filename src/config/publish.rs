@@ -28,15 +28,13 @@ pub struct Publish {
 pub struct JsonFile {
     /// The file to write. Without it, none is written; the admin API has the model either way.
     pub path: Option<PathBuf>,
-    /// Whether to indent it for people.
-    pub pretty: bool,
     /// The shortest time between two writes of the file.
     pub interval: Period,
 }
 
 impl Default for JsonFile {
     fn default() -> Self {
-        Self { path: None, pretty: false, interval: Period::from_millis(100) }
+        Self { path: None, interval: Period::from_millis(100) }
     }
 }
 

@@ -32,22 +32,58 @@ impl SourceConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Directory {
-    /// The directory. A relative path starts from the config file's own directory.
+    /// The directory, or a single manifest file. A relative path starts from the config file's own directory.
     pub path: PathBuf,
-    /// How often to look for changes where the file system tells of none. Zero: never.
+    /// How changes are noticed: auto (file system events, or polling where there are none) or poll.
+    #[serde(default)]
+    pub watch: WatchMode,
+    /// How often the directory is looked through when it is polled.
     #[serde(default = "default_poll")]
     pub poll: Period,
-    /// How long to wait for further changes after one, so that a file that is being written is read once.
-    #[serde(default = "default_debounce")]
-    pub debounce: Period,
+    /// How often it is looked through although it is watched, for what events do not tell of.
+    #[serde(default = "default_rescan")]
+    pub rescan: Period,
+    /// How long a file must stay as it is before an unfinished look of it is believed: still being written,
+    /// empty, not parsable, gone.
+    #[serde(default = "default_settle")]
+    pub settle: Period,
+    /// The most files.
+    #[serde(default = "default_max_files")]
+    pub max_files: usize,
+    /// How many directories deep manifests may lie.
+    #[serde(default = "default_max_depth")]
+    pub max_depth: usize,
+}
+
+/// How changes of a directory are noticed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WatchMode {
+    /// By the file system's events, or by polling where there are none.
+    #[default]
+    Auto,
+    /// By polling, for file systems without events, such as NFS.
+    Poll,
 }
 
 fn default_poll() -> Period {
-    Period::from_secs(5)
+    Period::from_secs(1)
 }
 
-fn default_debounce() -> Period {
+fn default_rescan() -> Period {
+    Period::from_secs(15)
+}
+
+fn default_settle() -> Period {
     Period::from_millis(20)
+}
+
+fn default_max_files() -> usize {
+    50_000
+}
+
+fn default_max_depth() -> usize {
+    16
 }
 
 impl Directory {
@@ -56,15 +92,28 @@ impl Directory {
 
     /// With everything but the path left to its default.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), poll: default_poll(), debounce: default_debounce() }
+        Self {
+            path: path.into(),
+            watch: WatchMode::Auto,
+            poll: default_poll(),
+            rescan: default_rescan(),
+            settle: default_settle(),
+            max_files: default_max_files(),
+            max_depth: default_max_depth(),
+        }
     }
 }
 
 impl SectionType for Directory {
     fn check(&self, check: &mut Check<'_>) {
         check.ensure(!self.path.as_os_str().is_empty(), "path", "must not be empty");
-        let quick = self.debounce.as_secs() < 60;
-        check.ensure(quick, "debounce", "must be shorter than a minute, or changes would seem to be ignored");
+        for (key, period) in [("poll", self.poll), ("rescan", self.rescan)] {
+            check.ensure(!period.is_zero(), key, "must be longer than zero");
+        }
+        let quick = self.settle.as_secs() < 60;
+        check.ensure(quick, "settle", "must be shorter than a minute, or changes would seem to be ignored");
+        check.ensure(self.max_files > 0, "max_files", "must be at least 1");
+        check.ensure(self.max_depth > 0, "max_depth", "must be at least 1");
     }
 
     fn resolve(&mut self, base: &std::path::Path) {

@@ -39,22 +39,20 @@ pub struct JsonFile {
     path: PathBuf,
     /// The least time between two writes, so that a busy hour does not become a busy disk.
     interval: Duration,
-    pretty: bool,
     model: PublishedModel,
 }
 
 impl JsonFile {
-    /// Writes to `path`, at most once each `interval`; `pretty` indents it for people.
-    pub fn new(env: &Env, path: PathBuf, interval: Duration, pretty: bool, model: PublishedModel) -> Self {
-        Self { env: env.clone(), path, interval, pretty, model }
+    /// Writes to `path`, at most once each `interval`.
+    pub fn new(env: &Env, path: PathBuf, interval: Duration, model: PublishedModel) -> Self {
+        Self { env: env.clone(), path, interval, model }
     }
 
     /// Writes the newest version; returns when the next write may come.
     pub async fn write(&self) -> Result<(), PublishError> {
-        let (disk, path, model, pretty) = (self.env.disk.clone(), self.path.clone(), self.model.get(), self.pretty);
+        let (disk, path, model) = (self.env.disk.clone(), self.path.clone(), self.model.get());
         let written = tokio::task::spawn_blocking(move || {
-            let text = if pretty { serde_json::to_vec_pretty(&*model) } else { serde_json::to_vec(&*model) };
-            let mut text = text.map_err(|error| error.to_string())?;
+            let mut text = serde_json::to_vec_pretty(&*model).map_err(|error| error.to_string())?;
             text.push(b'\n');
             disk.write_atomically(&path, &text, 0o644).map_err(|error| error.to_string())
         });

@@ -54,7 +54,11 @@ pub fn mk_endpoints(service: &str, addresses: &[SocketAddr]) -> Endpoints {
         zone: None,
         health: Health::Ready,
     });
-    Endpoints { id: mk_cluster_id(service), endpoints: ready.collect(), origins: vec![mk_object("EndpointSlice", service)] }
+    Endpoints {
+        id: mk_cluster_id(service),
+        endpoints: ready.collect(),
+        origins: vec![mk_object("EndpointSlice", service)],
+    }
 }
 
 /// The routing table of the HTTP listener on a port.
@@ -116,11 +120,7 @@ pub fn mk_secret(name: &str, chain: &str, key: &str) -> Secret {
 /// What a route does when it forwards to one Service.
 pub fn mk_forward(service: &str) -> RouteAction {
     RouteAction::Forward {
-        backends: vec![Backend {
-            cluster: Some(mk_cluster_id(service)),
-            weight: 1,
-            filters: RouteFilters::default(),
-        }],
+        backends: vec![Backend { cluster: Some(mk_cluster_id(service)), weight: 1, filters: RouteFilters::default() }],
         mirrors: Vec::new(),
         path_rewrite: None,
         host_rewrite: None,
@@ -147,7 +147,7 @@ pub fn mk_route(name: &str, path: PathMatch, action: RouteAction) -> (Precedence
         headers: Reverse(0),
         query: Reverse(0),
         created: 0,
-        object: (format!("apps/{name}").into(), name.into(), SOURCE.into()),
+        object: (format!("apps/{name}").into(), SOURCE.into()),
         rule: 0,
         matching: 0,
     };

@@ -6,11 +6,12 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tidegate_actors::id::ObjectRef;
 use tidegate_actors::problem::Serving;
 
 use crate::admin::answer::Failure;
-use crate::admin::state::{AdminState, StatusCondition};
+use crate::admin::state::AdminState;
 
 /// The model with its version as entity tag; 304 for who has it.
 pub(super) async fn config(State(state): State<AdminState>, headers: HeaderMap) -> Result<Response, Failure> {
@@ -86,17 +87,8 @@ pub(super) async fn problems(State(state): State<AdminState>) -> Json<Listing<Sh
     Json(Listing { items: items.collect() })
 }
 
-#[derive(Serialize)]
-pub(super) struct ShownStatus {
-    #[serde(flatten)]
-    object: Identity,
-    conditions: Vec<StatusCondition>,
-}
-
-pub(super) async fn statuses(State(state): State<AdminState>) -> Json<Listing<ShownStatus>> {
-    let items = (state.statuses)().into_iter();
-    let items = items.map(|s| ShownStatus { object: Identity::from(&s.object), conditions: s.conditions });
-    Json(Listing { items: items.collect() })
+pub(super) async fn statuses(State(state): State<AdminState>) -> Json<Listing<Box<RawValue>>> {
+    Json(Listing { items: (state.statuses)() })
 }
 
 pub(super) async fn proxies(State(state): State<AdminState>) -> Json<Value> {

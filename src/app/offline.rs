@@ -1,0 +1,56 @@
+//! Manifests checked and translated without a server: the same catalogue, the same graph, one commit.
+
+use std::path::Path;
+
+use tidegate_actors::correlation::Graph;
+use tidegate_actors::env::Env;
+use tidegate_actors::problem::{Problem, Problems};
+
+use super::{Target, Translation};
+use crate::builder::Tidegate;
+use crate::correlate::{self, Settings};
+use crate::model::ModelUpdate;
+use crate::publish::state::ModelState;
+use crate::source::directory::{Loaded, Options, load};
+
+/// The source's name in offline translations.
+const SOURCE: &str = "files";
+
+/// What is wrong with a file or directory of manifests.
+///
+/// # Errors
+/// When it cannot be read at all.
+pub fn check(tidegate: &Tidegate, path: &Path) -> anyhow::Result<Vec<Problem>> {
+    Ok(translated(tidegate, path)?.1)
+}
+
+/// Translates a file or directory of manifests.
+///
+/// # Errors
+/// When it cannot be read at all.
+pub fn translate(tidegate: &Tidegate, path: &Path, target: Target) -> anyhow::Result<Translation> {
+    let (update, problems) = translated(tidegate, path)?;
+    let output = match target {
+        Target::Model => {
+            let mut state = ModelState::default();
+            state.apply(&update);
+            serde_json::to_value(&state)?
+        }
+        Target::Xds => anyhow::bail!("`--to xds` is not connected yet"),
+    };
+    Ok(Translation { output, problems })
+}
+
+fn translated(tidegate: &Tidegate, path: &Path) -> anyhow::Result<(ModelUpdate, Vec<Problem>)> {
+    let env = Env::system();
+    let Loaded { objects, mut problems, .. } = load(Options::new(SOURCE, path), &env, tidegate.catalogue.clone())?;
+    let found = Problems::default();
+    let mut graph = Graph::new(&env, &found);
+    let outputs = correlate::build(&mut graph, &Settings { sources: vec![SOURCE.into()], ..Settings::default() });
+    for object in objects.values().flatten() {
+        graph.feed(object.resource_type(), object.key(), Some(object));
+    }
+    graph.commit(1, None);
+    problems.extend(found.list().into_iter().map(|(_, problem)| problem));
+    Ok((outputs.full_update(&graph, 1), problems))
+}
