@@ -147,7 +147,7 @@ pub fn mk_route(name: &str, path: PathMatch, action: RouteAction) -> (Precedence
         headers: Reverse(0),
         query: Reverse(0),
         created: 0,
-        object: (format!("apps/{name}").into(), name.into(), SOURCE.into()),
+        object: (format!("apps/{name}").into(), SOURCE.into()),
         rule: 0,
         matching: 0,
     };
