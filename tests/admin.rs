@@ -627,3 +627,33 @@ fn a_token_is_made_once_kept_private_and_read_again() {
     assert!(error.contains("16 characters") && !error.contains("short"), "{error}");
     assert!(establish(&with_file(&dir.path().join("none")), &data, &Env::system()).is_err());
 }
+
+/// The names of metrics in the sources: `counter!("NAME"`.
+fn recorded(folder: &Path, names: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            recorded(&path, names);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(path).unwrap();
+            for kind in ["counter!(", "gauge!(", "histogram!("] {
+                let calls = text.split(kind).skip(1);
+                let named = calls.filter_map(|call| call.trim_start().strip_prefix('"')?.split('"').next());
+                names.extend(named.map(str::to_owned));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_metric_that_is_recorded_is_described_and_the_other_way_round() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut names = Vec::new();
+    recorded(&root.join("src"), &mut names);
+    recorded(&root.join("actors/src"), &mut names);
+    names.sort();
+    names.dedup();
+    let mut described: Vec<String> = metrics::METRICS.iter().map(|(name, ..)| (*name).to_owned()).collect();
+    described.sort();
+    assert_eq!(names, described);
+}

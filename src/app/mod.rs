@@ -9,6 +9,7 @@
 //! ├─ stores/SOURCE/TYPE       one store a resource type
 //! ├─ scanner-SOURCE           what a source needs to run
 //! ├─ sources/SOURCE/TYPE      one reflector a resource type
+//! ├─ config                   the config file, followed
 //! └─ envoy                    the local proxy                          started last, drained first
 //! ```
 //!
@@ -23,6 +24,10 @@ mod offline;
 mod options;
 
 mod publishers;
+
+mod refusals;
+
+mod reload;
 
 mod run;
 

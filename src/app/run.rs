@@ -7,7 +7,7 @@ use tidegate_actors::env::Env;
 use tidegate_actors::supervisor::Exit;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{App, Hooks, RunOptions, wants_proxy};
+use super::{App, Hooks, RunOptions, reload, wants_proxy};
 use crate::builder::Tidegate;
 use crate::config::Config;
 use crate::proxy::locate::{self, LocateOptions};
@@ -31,6 +31,8 @@ async fn serve(tidegate: &Tidegate, config: Arc<Config>, options: RunOptions) ->
     let hooks = Hooks { metrics: Some(metrics), log: Arc::new(options.log.clone()) };
     let app = App::start(tidegate, &config, &hooks, Env::system()).await?;
     tracing::info!(admin = %app.admin, xds = ?app.xds_address, socket = %app.xds_socket.display(), "started");
+    let reach = reload::Reach::of(&app, hooks.log.clone());
+    app.add(reload::watcher(&options.config_path, &options.loader, &config, reach)).await?;
     let work = async {
         if let Some(required) = wants_proxy(&config) {
             add_proxy(&app, &config, &options, required).await?;

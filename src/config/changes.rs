@@ -15,10 +15,9 @@ pub enum Effect {
     Restart,
 }
 
-/// What takes effect at once, by the beginning of the key. Everything else is wired up at start: sockets,
-/// directories, and what a whole tree of actors was built from.
-const AT_ONCE: [&str; 6] =
-    ["sources", "watches", "log.level", "publish.json", "gateway.required_types", "shutdown_timeout"];
+/// What takes effect at once, by the beginning of the key: what `app` applies to a running tree. Everything
+/// else is wired up at start.
+const AT_ONCE: [&str; 2] = ["watches", "log.level"];
 
 /// The keys that differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
