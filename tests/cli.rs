@@ -1,5 +1,7 @@
 //! The command line as its users meet it: the binary, its exit codes, and what it says.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
