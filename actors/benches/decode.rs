@@ -40,7 +40,7 @@ fn decode(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(SLICES as u64));
     let all = || corpus.iter().filter_map(|raw| decoder.decode(black_box(raw)).ok()).collect::<Vec<_>>();
     let values = || {
-        let parse = |raw| serde_json::from_slice::<serde_json::Value>(black_box(raw)).ok();
+        let parse = |raw: &Bytes| serde_json::from_slice::<serde_json::Value>(black_box(raw)).ok();
         corpus.iter().filter_map(parse).collect::<Vec<_>>()
     };
     group.bench_function("object", |bencher| bencher.iter(all));

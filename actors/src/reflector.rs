@@ -11,7 +11,7 @@ mod faulty;
 mod watch;
 
 #[cfg(test)]
-pub(crate) mod memory;
+pub(crate) mod scripted;
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use crate::builder::Tidegate;
 use crate::correlate::{self, Settings};
 use crate::model::ModelUpdate;
 use crate::publish::state::ModelState;
+use crate::publish::step;
 use crate::source::directory::{Loaded, Options, load};
 
 /// The source's name in offline translations.
@@ -54,5 +55,5 @@ fn translated(tidegate: &Tidegate, path: &Path) -> anyhow::Result<(ModelUpdate, 
     graph.commit(1, None);
     problems.extend(found.list().into_iter().map(|(_, problem)| problem));
     problems.extend(refusals(&graph, &outputs));
-    Ok((outputs.full_update(&graph, 1), problems))
+    Ok((step::whole(&graph, &outputs, 1), problems))
 }

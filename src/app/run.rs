@@ -1,15 +1,18 @@
 //! A whole run: start, find a proxy, wait for a reason to end, end in order.
 
+use std::io::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tidegate_actors::env::Env;
-use tidegate_actors::supervisor::Exit;
+use tidegate_actors::supervisor::{Exit, State};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{App, Hooks, RunOptions, reload, wants_proxy};
 use crate::builder::Tidegate;
-use crate::config::Config;
+use crate::config::{Config, Directory};
+use crate::demo;
 use crate::proxy::locate::{self, LocateOptions};
 
 /// Runs until a signal says to end, or the tree fails.
@@ -34,11 +37,18 @@ async fn serve(tidegate: &Tidegate, config: Arc<Config>, options: RunOptions) ->
     let reach = reload::Reach::of(&app, hooks.log.clone());
     app.add(reload::watcher(&options.config_path, &options.loader, &config, reach)).await?;
     let work = async {
-        if let Some(required) = wants_proxy(&config) {
-            add_proxy(&app, &config, &options, required).await?;
-        }
         if options.demo {
-            crate::demo::announce(&app, &config).await;
+            for backend in demo::backends() {
+                app.add(backend).await?;
+            }
+        }
+        let proxy = match wants_proxy(&config) {
+            Some(required) => add_proxy(&app, &config, &options, required).await?,
+            None => false,
+        };
+        app.xds.ready().await;
+        if options.demo {
+            announce(&app, &config, proxy).await?;
         }
         std::future::pending::<anyhow::Result<()>>().await
     };
@@ -67,17 +77,28 @@ fn ended(exit: &Exit) -> anyhow::Result<()> {
     }
 }
 
-async fn add_proxy(app: &App, config: &Config, options: &RunOptions, required: bool) -> anyhow::Result<()> {
+async fn add_proxy(app: &App, config: &Config, options: &RunOptions, required: bool) -> anyhow::Result<bool> {
     let named = options.envoy.clone().or_else(|| config.proxy.path.clone());
     // It may have to be fetched, which takes a while and draws a progress bar.
     let found = tokio::task::spawn_blocking(move || locate::locate(&LocateOptions::from_environment(named))).await?;
     match found {
-        Ok(found) => app.add_proxy(config, found.path).await,
+        Ok(found) => app.add_proxy(config, found.path).await.map(|()| true),
         Err(error) if required => Err(error).context("`proxy.managed` is true, but there is no Envoy"),
         Err(error) => {
             let (address, socket) = (app.xds_address, app.xds_socket.display());
             tracing::warn!(%error, ?address, %socket, "no Envoy: xDS is served for any that `tidegate bootstrap` starts");
-            Ok(())
+            Ok(false)
         }
     }
+}
+
+/// Prints what to try once the local Envoy has its first configuration, or at once if there is none.
+async fn announce(app: &App, config: &Config, proxy: bool) -> anyhow::Result<()> {
+    while proxy && app.supervisor.tree().find("envoy").is_none_or(|envoy| envoy.state != State::Running) {
+        app.env.clock.sleep(Duration::from_millis(20)).await;
+    }
+    let folder = config.sources.first().and_then(|source| source.section::<Directory>());
+    let routes = folder.map(|folder| folder.path.join("routes.yaml")).unwrap_or_default();
+    // Standard output is the demo's own; what is logged goes to standard error.
+    writeln!(std::io::stdout(), "{}", demo::announcement(app, proxy, &routes)).context("print what to try")
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tidegate_actors::correlation::{Collection, Graph, Index, Key, OutputBatch, Taps, Value};
+use tidegate_actors::correlation::{Collection, Graph, Index};
 use tidegate_actors::id::{Name, ObjectKey, ObjectRef};
 
 use super::certificate::{Certificates, Holds};
@@ -16,8 +16,8 @@ use super::status::{ObjectStatus, Status};
 use super::world::{CertificateWorld, RouteReader};
 use super::{backend, certificate, gateway, gateway_status, reference, route, socket, virtual_host};
 use crate::model::{
-    Cluster, ClusterId, Endpoints, GatewayId, Listener, ListenerId, ModelUpdate, Precedence, Route, Secret, SecretId,
-    VirtualHost, VirtualHostId,
+    Cluster, ClusterId, Endpoints, GatewayId, Listener, ListenerId, Precedence, Route, Secret, SecretId, VirtualHost,
+    VirtualHostId,
 };
 use crate::resource::endpoint_slice::EndpointSlice;
 use crate::resource::gateway::Gateway;
@@ -47,48 +47,6 @@ pub struct Outputs {
     pub secrets: Collection<SecretId, Secret>,
     /// What objects are told.
     pub statuses: Collection<ObjectRef, ObjectStatus>,
-}
-
-impl Outputs {
-    /// Taps of everything.
-    pub fn taps(&self) -> Taps {
-        let mut taps = Taps::default();
-        taps.add(self.listeners).add(self.virtual_hosts).add(self.clusters).add(self.endpoints).add(self.secrets);
-        taps.add(self.statuses);
-        taps
-    }
-
-    /// Everything that a graph holds, as a step from nothing.
-    pub fn full_update(&self, graph: &Graph, version: u64) -> ModelUpdate {
-        fn all<K: Key, V: Value>(graph: &Graph, of: Collection<K, V>) -> Vec<(K, Option<Arc<V>>)> {
-            graph.list(of).into_iter().map(|(key, value)| (key, Some(value))).collect()
-        }
-        ModelUpdate {
-            version,
-            since: None,
-            listeners: all(graph, self.listeners),
-            virtual_hosts: all(graph, self.virtual_hosts),
-            clusters: all(graph, self.clusters),
-            endpoints: all(graph, self.endpoints),
-            secrets: all(graph, self.secrets),
-        }
-    }
-
-    /// The model's part of a batch.
-    pub fn model_update(&self, batch: &OutputBatch) -> ModelUpdate {
-        fn latest<K: Key, V: Value>(batch: &OutputBatch, of: Collection<K, V>) -> Vec<(K, Option<Arc<V>>)> {
-            batch.changes(of).iter().map(|(key, change)| (key.clone(), change.new.clone())).collect()
-        }
-        ModelUpdate {
-            version: batch.version(),
-            since: batch.since(),
-            listeners: latest(batch, self.listeners),
-            virtual_hosts: latest(batch, self.virtual_hosts),
-            clusters: latest(batch, self.clusters),
-            endpoints: latest(batch, self.endpoints),
-            secrets: latest(batch, self.secrets),
-        }
-    }
 }
 
 /// The views of what is read.

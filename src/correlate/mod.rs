@@ -57,3 +57,7 @@ pub mod graph;
 pub use graph::{Outputs, build};
 pub use settings::Settings;
 pub use status::{Condition, ObjectStatus, Status};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

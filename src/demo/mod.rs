@@ -5,7 +5,7 @@ pub mod echo;
 
 mod announce;
 
-pub use announce::announce;
+pub use announce::{announcement, backends};
 
 /// The manifests under `config/demo`, by file name: for whoever runs the program without the repository.
 pub const MANIFESTS: [(&str, &str); 5] = [

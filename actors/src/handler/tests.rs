@@ -8,7 +8,7 @@ use super::*;
 use crate::env::{Env, Fault, Faults};
 use crate::informer::{Informer, InformerError, InformerFactory, RegisterOptions};
 use crate::problem::Problems;
-use crate::reflector::memory::{MemorySource, mk_key, mk_type, retry};
+use crate::reflector::scripted::{ScriptedSource, mk_key, mk_type, retry};
 use crate::supervisor::{Strategy, Supervisor};
 
 /// Writes down its calls; may be slow, and may panic on some objects.
@@ -55,7 +55,7 @@ impl EventHandler for Recorder {
 }
 
 struct Rig {
-    source: Arc<MemorySource>,
+    source: Arc<ScriptedSource>,
     supervisor: Supervisor,
     informer: Informer,
     problems: Problems,
@@ -65,7 +65,7 @@ async fn mk_rig_in(env: Env) -> Rig {
     let supervisor = Supervisor::start("test", Strategy::OneForOne, env.clone()).await.unwrap();
     let problems = Problems::default();
     let factory = InformerFactory::new(env, supervisor.clone(), problems.clone());
-    let source = MemorySource::new();
+    let source = ScriptedSource::new();
     factory.add_source(source.clone()).unwrap();
     let informer = factory.register("demo", mk_type(), RegisterOptions::default()).await.unwrap();
     factory.start().await.unwrap();
@@ -143,7 +143,7 @@ async fn what_happens_while_a_handler_is_busy_shows_as_one_with_old_as_it_last_s
 #[tokio::test(start_paused = true)]
 async fn an_object_created_again_under_its_name_is_shown_as_both() {
     use crate::changes::Change;
-    let old = crate::reflector::memory::mk_object("demo", "a", 1);
+    let old = crate::reflector::scripted::mk_object("demo", "a", 1);
     let text = r#"{"metadata":{"name":"a","namespace":"n","uid":"other","resourceVersion":"9"}}"#;
     let new = crate::object::Decoder::new("demo".into(), mk_type()).decode(text).unwrap();
     let recorder = Arc::new(Recorder::default());

@@ -10,13 +10,13 @@ use crate::id::{ResourceType, Scope};
 use crate::port::Port;
 use crate::problem::Problems;
 use crate::queue::Phase;
-use crate::reflector::memory::{MemorySource, Trouble, mk_key, mk_object, mk_type, retry};
+use crate::reflector::scripted::{ScriptedSource, Trouble, mk_key, mk_object, mk_type, retry};
 use crate::source::{Cursor, Source as _, SourceError};
 use crate::store::ObjectChanges;
 use crate::supervisor::{State, Strategy, Supervisor, TreeStatus};
 
 struct Rig {
-    source: Arc<MemorySource>,
+    source: Arc<ScriptedSource>,
     supervisor: Supervisor,
     factory: InformerFactory,
     env: Env,
@@ -25,7 +25,7 @@ struct Rig {
 async fn mk_rig_in(env: Env) -> Rig {
     let supervisor = Supervisor::start("test", Strategy::OneForOne, env.clone()).await.unwrap();
     let factory = InformerFactory::new(env.clone(), supervisor.clone(), Problems::default());
-    let source = MemorySource::new();
+    let source = ScriptedSource::new();
     factory.add_source(source.clone()).unwrap();
     Rig { source, supervisor, factory, env }
 }
@@ -154,7 +154,7 @@ async fn registering_twice_gives_the_same_slot_and_refuses_a_second_version() {
     );
     let error = rig.factory.register("nowhere", mk_type(), RegisterOptions::default()).await.err().unwrap();
     assert_eq!(error.to_string(), "register things.example.test/v1: there is no source `nowhere`; there are: `demo`");
-    assert!(rig.factory.add_source(MemorySource::new()).is_err());
+    assert!(rig.factory.add_source(ScriptedSource::new()).is_err());
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::memory::{MemorySource, Trouble, mk_key, mk_type, retry};
+use super::scripted::{ScriptedSource, Trouble, mk_key, mk_type, retry};
 use super::*;
 use crate::env::{Fault, Faults};
 use crate::problem::Problems;
@@ -12,14 +12,14 @@ use crate::supervisor::{BoxError, Reporter, Stop, Stopper, TaskContext};
 
 /// A reflector that runs, with the rest of its slot.
 struct Rig {
-    source: Arc<MemorySource>,
+    source: Arc<ScriptedSource>,
     reflector: Reflector,
     running: Option<(Stopper, tokio::task::JoinHandle<Result<(), BoxError>>)>,
 }
 
 impl Rig {
     fn new(env: Env) -> Self {
-        let source = MemorySource::new();
+        let source = ScriptedSource::new();
         let port = Port::new("store/demo/things", &env, DeltaQueue::default());
         let lister = Lister::new(&"demo".into(), &mk_type(), &env, &Problems::default());
         let options = ReflectorOptions::default();

@@ -10,7 +10,7 @@ use crate::object::Object;
 use crate::port::Port;
 use crate::problem::Problems;
 use crate::queue::{Delta, DeltaQueue, Phase};
-use crate::reflector::memory::{mk_key, mk_object, mk_type};
+use crate::reflector::scripted::{mk_key, mk_object, mk_type};
 use crate::source::{Cursor, SourceEvent};
 
 struct Rig {

@@ -25,6 +25,9 @@ mod walk;
 mod watch;
 mod yaml;
 
+#[cfg(test)]
+mod tests;
+
 pub use load::{LoadError, Loaded, load};
 pub use make::make;
 pub use options::{Options, WatchMode};

@@ -64,12 +64,6 @@ enum How {
     Patiently,
 }
 
-enum Root {
-    New,
-    Missing,
-    There((u64, u64)),
-}
-
 /// See the module.
 pub(super) struct Scan {
     shared: Arc<Shared>,
@@ -79,7 +73,10 @@ pub(super) struct Scan {
     watched: BTreeMap<PathBuf, (u64, u64)>,
     known: BTreeMap<PathBuf, Known>,
     waiting: BTreeMap<PathBuf, Wait>,
-    root: Root,
+    /// What the directory was when it was believed last.
+    root: Option<(u64, u64)>,
+    /// Whether it is there and is believed.
+    there: bool,
     /// Directories that are not looked into, with the reason.
     closed: BTreeMap<PathBuf, String>,
     left_out: usize,
@@ -96,7 +93,8 @@ impl Scan {
             watched: BTreeMap::new(),
             known: BTreeMap::new(),
             waiting: BTreeMap::new(),
-            root: Root::New,
+            root: None,
+            there: false,
             closed: BTreeMap::new(),
             left_out: 0,
             unwatched: None,
@@ -115,7 +113,7 @@ impl Scan {
 
     /// Whether changes are noticed by looking alone.
     pub fn is_polling(&self) -> bool {
-        self.watcher.is_none() || self.unwatched.is_some() || !matches!(self.root, Root::There(_))
+        self.watcher.is_none() || self.unwatched.is_some() || !self.there
     }
 
     /// When something has to be looked at again, whatever is told.
@@ -157,44 +155,36 @@ impl Scan {
         self.shared.commit(updates, true);
     }
 
-    /// Whether the directory is there and may be believed.
+    /// Whether the directory is there and may be believed. If it has just come, it is looked through.
     fn root_is_there(&mut self, root: &Path, now: Instant, todo: &mut Todo) -> bool {
         let trouble = match self.disk.stat(root) {
             Ok(entry) => {
-                let (before, again) = match self.root {
-                    Root::There(id) => (Some(id), id != entry.id),
-                    Root::New | Root::Missing => (None, true),
-                };
-                let moved = before.is_some_and(|id| id.0 != entry.id.0);
+                let moved = self.root.is_some_and(|id| id.0 != entry.id.0);
                 let is_empty = || entry.is_dir && self.disk.list(root).is_ok_and(|entries| entries.is_empty());
                 if moved && !self.known.is_empty() && is_empty() {
                     Some("is empty and on another file system than before, so it was probably unmounted".to_owned())
                 } else {
-                    let how = if matches!(self.root, Root::New) { How::First } else { How::AtOnce };
-                    self.root = Root::There(entry.id);
+                    let how = if self.root.is_none() { How::First } else { How::AtOnce };
+                    let again = !self.there || self.root != Some(entry.id);
+                    (self.root, self.there) = (Some(entry.id), true);
                     if again {
                         self.look(root, how, now, todo);
                     }
                     None
                 }
             }
-            Err(error) => {
-                if !matches!(self.root, Root::New) {
-                    self.root = Root::Missing;
-                }
-                let below = self.watched.keys().filter(|path| path.starts_with(root));
-                for directory in below.cloned().collect::<Vec<_>>() {
-                    self.watched.remove(&directory);
-                    self.unwatch(&directory);
-                }
-                self.watch_parent(root);
-                Some(match error.kind() {
-                    io::ErrorKind::NotFound => "does not exist".to_owned(),
-                    _ => format!("cannot be read: {error}"),
-                })
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some("does not exist".to_owned()),
+            Err(error) => Some(format!("cannot be read: {error}")),
         };
-        let there = trouble.is_none();
+        if trouble.is_some() {
+            self.there = false;
+            let below = self.watched.keys().filter(|path| path.starts_with(root));
+            for directory in below.cloned().collect::<Vec<_>>() {
+                self.watched.remove(&directory);
+                self.unwatch(&directory);
+            }
+            self.watch_parent(root);
+        }
         let has_any = self.shared.has_files();
         let trouble = trouble.map(|reason| {
             let then = if has_any { "what it held last is kept until it is back" } else { "waiting for it" };
@@ -202,7 +192,7 @@ impl Scan {
             (format!("the directory {} {reason}; {then}", root.display()), serving)
         });
         self.shared.say("directory", "", trouble);
-        there
+        self.there
     }
 
     /// The directory itself comes and goes in its parent.

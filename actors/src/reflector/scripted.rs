@@ -1,4 +1,4 @@
-//! A source in memory for tests: what it holds is changed by hand, and every way to fail can be asked for.
+//! A source for the tests of this crate: what it holds is changed by hand, and every way to fail can be asked for.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::object::{Decoder, Object};
 use crate::source::{Cursor, Source, SourceError, SourceEvent, SourceStream};
 
 /// A source whose history is a log, and whose cursors are places in it.
-pub(crate) struct MemorySource {
+pub(crate) struct ScriptedSource {
     name: Name,
     state: Arc<Mutex<State>>,
     changed: watch::Sender<u64>,
@@ -64,7 +64,7 @@ pub(crate) fn retry(reason: &str) -> SourceError {
     SourceError::Retry { reason: reason.to_owned(), after: None }
 }
 
-impl MemorySource {
+impl ScriptedSource {
     pub fn new() -> Arc<Self> {
         Arc::new(Self { name: "demo".into(), state: Arc::default(), changed: watch::Sender::new(0) })
     }
@@ -118,7 +118,7 @@ impl MemorySource {
     }
 }
 
-impl Source for MemorySource {
+impl Source for ScriptedSource {
     fn name(&self) -> &Name {
         &self.name
     }

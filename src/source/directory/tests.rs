@@ -1,0 +1,504 @@
+//! The scanner with a disk and a watching of the test's own, in virtual time.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use futures::StreamExt as _;
+use parking_lot::Mutex;
+use tidegate_actors::env::{Disk, DiskEntry};
+use tidegate_actors::id::Scope;
+use tidegate_actors::source::SourceEvent;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+use super::*;
+
+/// Files in memory. A directory is there as long as it was made or something is in it.
+#[derive(Default)]
+struct MemoryDisk {
+    files: Mutex<BTreeMap<PathBuf, (Vec<u8>, u64)>>,
+    directories: Mutex<BTreeMap<PathBuf, (u64, u64)>>,
+    denied: Mutex<Vec<PathBuf>>,
+    writes: Mutex<u64>,
+    reads: Mutex<usize>,
+}
+
+impl MemoryDisk {
+    fn write(&self, path: &str, content: &str) {
+        let mut writes = self.writes.lock();
+        *writes += 1;
+        self.files.lock().insert(path.into(), (content.into(), *writes));
+    }
+
+    fn make(&self, path: &str, id: (u64, u64)) {
+        self.directories.lock().insert(path.into(), id);
+    }
+
+    fn is_inside(path: &Path, directory: &Path) -> bool {
+        path != directory && path.starts_with(directory)
+    }
+}
+
+impl Disk for MemoryDisk {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        *self.reads.lock() += 1;
+        if self.denied.lock().iter().any(|denied| denied == path) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let files = self.files.lock();
+        files.get(path).map(|(content, _)| content.clone()).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn write_atomically(&self, _: &Path, _: &[u8], _: u32) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.files.lock().retain(|file, _| !file.starts_with(path));
+        self.directories.lock().retain(|directory, _| !directory.starts_with(path));
+        Ok(())
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<DiskEntry>> {
+        if self.denied.lock().iter().any(|denied| denied == path) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        if !self.stat(path)?.is_dir {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        let all: Vec<_> = self.files.lock().keys().chain(self.directories.lock().keys()).cloned().collect();
+        let child = |full: &PathBuf| full.strip_prefix(path).ok()?.components().next().map(|first| path.join(first));
+        let mut children: Vec<_> = all.iter().filter(|full| Self::is_inside(full, path)).filter_map(child).collect();
+        children.sort();
+        children.dedup();
+        children.iter().map(|child| self.stat(child)).collect()
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<DiskEntry> {
+        if let Some((content, version)) = self.files.lock().get(path) {
+            let modified = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(*version));
+            return Ok(DiskEntry { path: path.into(), is_dir: false, len: content.len() as u64, modified, id: (1, 1) });
+        }
+        let made = self.directories.lock().get(path).copied();
+        let filled = self.files.lock().keys().any(|file| Self::is_inside(file, path));
+        let id = made.or(filled.then_some((1, path.as_os_str().len() as u64))).ok_or(io::ErrorKind::NotFound)?;
+        Ok(DiskEntry { path: path.into(), is_dir: true, len: 0, modified: None, id })
+    }
+
+    fn create_dir(&self, _: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Hands the scanner's inbox to the test, or refuses to watch.
+#[derive(Default)]
+struct TestWatching {
+    inbox: Mutex<Option<Inbox>>,
+    refuses: bool,
+}
+
+struct NoWatcher;
+
+impl Watcher for NoWatcher {
+    fn watch(&mut self, _: &Path) -> Result<(), WatchError> {
+        Ok(())
+    }
+
+    fn unwatch(&mut self, _: &Path) {}
+}
+
+impl Watching for TestWatching {
+    fn start(&self, inbox: Inbox) -> Result<Box<dyn Watcher>, WatchError> {
+        if self.refuses {
+            let source = notify::Error::new(notify::ErrorKind::MaxFilesWatch);
+            return Err(WatchError { path: PathBuf::new(), source });
+        }
+        *self.inbox.lock() = Some(inbox);
+        Ok(Box::new(NoWatcher))
+    }
+}
+
+struct Rig {
+    disk: Arc<MemoryDisk>,
+    watching: Arc<TestWatching>,
+    source: Arc<DirectorySource>,
+    scanner: Arc<Scanner>,
+    problems: Problems,
+    running: Option<(oneshot::Sender<()>, tokio::task::JoinHandle<()>)>,
+}
+
+fn mk_type(kind: &str, version: &str) -> ResourceType {
+    ResourceType::new("test.io", version, kind, &kind.to_lowercase(), Scope::Namespaced)
+}
+
+fn route(name: &str, value: u32) -> String {
+    format!("---\napiVersion: test.io/v1\nkind: Route\nmetadata: {{name: {name}}}\nspec: {{v: {value}}}\n")
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self::with(TestWatching::default(), |_| {})
+    }
+
+    fn with(watching: TestWatching, adjust: impl FnOnce(&mut Options)) -> Self {
+        let disk = Arc::new(MemoryDisk::default());
+        let env = Env { disk: disk.clone(), ..Env::system() };
+        let (watching, problems) = (Arc::new(watching), Problems::default());
+        let mut options = Options::new("dir", "/m");
+        adjust(&mut options);
+        let catalogue = Catalogue::new().with_unchecked(mk_type("Route", "v1"));
+        let made = DirectorySource::with_watching(options, env, problems.clone(), catalogue, watching.clone());
+        let (source, scanner) = made.unwrap();
+        Self { disk, watching, source, scanner: Arc::new(scanner), problems, running: None }
+    }
+
+    fn start(&mut self) {
+        let (stop, stopped) = oneshot::channel();
+        let scanner = self.scanner.clone();
+        let run = async move {
+            let stopped = async move { drop(stopped.await) };
+            scanner.run(stopped).await.unwrap();
+        };
+        self.running = Some((stop, tokio::spawn(run)));
+    }
+
+    async fn stop(&mut self) {
+        let (stop, task) = self.running.take().unwrap();
+        drop(stop);
+        task.await.unwrap();
+    }
+
+    async fn started(files: &[(&str, &str)]) -> Self {
+        let mut rig = Self::new();
+        rig.disk.make("/m", (1, 1));
+        files.iter().for_each(|(path, text)| rig.disk.write(path, text));
+        rig.start();
+        rig.source.ready().await;
+        rig
+    }
+
+    fn tell(&self, path: &str, signal: Signal) {
+        self.watching.inbox.lock().as_ref().unwrap().tell(Path::new(path), signal);
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.problems.list().into_iter().map(|(_, problem)| problem.to_string()).collect()
+    }
+
+    fn open(&self) -> Subscription {
+        self.open_as(&mk_type("Route", "v1"), None)
+    }
+
+    fn open_as(&self, resource_type: &ResourceType, from: Option<Cursor>) -> Subscription {
+        Subscription { stream: self.source.open(resource_type, from), cursor: None }
+    }
+}
+
+struct Subscription {
+    stream: SourceStream,
+    cursor: Option<Cursor>,
+}
+
+impl Subscription {
+    /// What comes until there is a cursor: `init +a=1 done` or `+a=1 -b`.
+    async fn next(&mut self) -> String {
+        let mut told = Vec::new();
+        loop {
+            let spell = |object: &tidegate_actors::object::Object| {
+                let value: serde_json::Value = serde_json::from_slice(object.raw()).unwrap();
+                format!("+{}={}", object.key().name, value["spec"]["v"])
+            };
+            let next = timeout(Duration::from_secs(120), self.stream.next()).await;
+            match next.expect("an event").unwrap().unwrap() {
+                SourceEvent::Init => told.push("init".to_owned()),
+                SourceEvent::InitApply(object) | SourceEvent::Apply(object) => told.push(spell(&object)),
+                SourceEvent::Delete(key) => told.push(format!("-{}", key.name)),
+                SourceEvent::InitDone(cursor) => {
+                    self.cursor = Some(cursor);
+                    told.push("done".to_owned());
+                    return told.join(" ");
+                }
+                SourceEvent::Bookmark(cursor) => {
+                    self.cursor = Some(cursor);
+                    return told.join(" ");
+                }
+            }
+        }
+    }
+
+    async fn is_quiet(&mut self, time: Duration) -> bool {
+        timeout(time, self.stream.next()).await.is_err()
+    }
+}
+
+const MS: Duration = Duration::from_millis(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_change_is_taken_up_at_once_and_what_follows_it_together() {
+    let (a, b) = (route("a", 1), route("b", 1));
+    let rig = Rig::started(&[("/m/a.yaml", &a), ("/m/sub/b.yaml", &b), ("/m/notes.txt", "x: [")]).await;
+    let mut watch = rig.open();
+    assert_eq!(watch.next().await, "init +a=1 +b=1 done");
+    tokio::time::sleep(100 * MS).await;
+
+    let start = Instant::now();
+    rig.disk.write("/m/a.yaml", &route("a", 2));
+    rig.tell("/m/a.yaml", Signal::Ready);
+    assert_eq!(watch.next().await, "+a=2");
+    assert_eq!(start.elapsed(), Duration::ZERO);
+
+    rig.disk.write("/m/a.yaml", &route("a", 3));
+    rig.tell("/m/a.yaml", Signal::Ready);
+    rig.disk.write("/m/c.yaml", &route("c", 1));
+    rig.tell("/m/c.yaml", Signal::Ready);
+    assert_eq!(watch.next().await, "+a=3 +c=1");
+    assert!(start.elapsed() <= 5 * MS, "{:?}", start.elapsed());
+    assert_eq!(rig.problems(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_caught_in_the_middle_of_being_written_is_not_reported() {
+    let rig = Rig::started(&[("/m/a.yaml", &route("a", 1))]).await;
+    let mut watch = rig.open();
+    watch.next().await;
+    for half in ["", "---\napiVersion: test.io/v1\nkind: [Rou"] {
+        rig.disk.write("/m/a.yaml", half);
+        rig.tell("/m/a.yaml", Signal::Ready);
+        assert!(watch.is_quiet(10 * MS).await);
+        assert_eq!(rig.problems(), Vec::<String>::new());
+    }
+    rig.disk.write("/m/a.yaml", &route("a", 2));
+    rig.tell("/m/a.yaml", Signal::Ready);
+    assert_eq!(watch.next().await, "+a=2");
+
+    // What stays as it is, is believed.
+    rig.disk.write("/m/a.yaml", "kind: [Rou");
+    rig.tell("/m/a.yaml", Signal::Ready);
+    assert!(watch.is_quiet(100 * MS).await, "the last good version stays");
+    assert_eq!(rig.problems().len(), 1);
+    rig.disk.write("/m/a.yaml", "");
+    rig.tell("/m/a.yaml", Signal::Ready);
+    assert_eq!(watch.next().await, "-a");
+    assert_eq!(rig.problems(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_still_being_written_is_waited_for() {
+    let rig = Rig::started(&[("/m/a.yaml", &route("a", 1))]).await;
+    let mut watch = rig.open();
+    watch.next().await;
+    let start = Instant::now();
+    // Half of it is good YAML, too, and must not be taken for the whole.
+    for value in 2..6 {
+        rig.disk.write("/m/a.yaml", &route("a", value));
+        rig.tell("/m/a.yaml", Signal::Unfinished);
+        assert!(watch.is_quiet(15 * MS).await);
+    }
+    assert_eq!(watch.next().await, "+a=5");
+    assert!(start.elapsed() >= 60 * MS);
+    // Nobody waits for ever.
+    let start = Instant::now();
+    let mut value = 6;
+    while watch.is_quiet(15 * MS).await {
+        value += 1;
+        rig.disk.write("/m/a.yaml", &route("a", value));
+        rig.tell("/m/a.yaml", Signal::Unfinished);
+        assert!(start.elapsed() < Duration::from_secs(2), "the file is never read");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_file_is_believed_once_it_stays_away() {
+    let rig = Rig::started(&[("/m/a.yaml", &route("a", 1)), ("/m/b.yaml", &route("b", 1))]).await;
+    let mut watch = rig.open();
+    watch.next().await;
+    // An editor moves the old file away and writes a new one.
+    rig.disk.remove(Path::new("/m/a.yaml")).unwrap();
+    rig.tell("/m/a.yaml", Signal::Unfinished);
+    assert!(watch.is_quiet(10 * MS).await);
+    rig.disk.write("/m/a.yaml", &route("a", 2));
+    rig.tell("/m/a.yaml", Signal::Ready);
+    assert_eq!(watch.next().await, "+a=2");
+    rig.disk.remove(Path::new("/m/a.yaml")).unwrap();
+    rig.tell("/m/a.yaml", Signal::Unfinished);
+    assert_eq!(watch.next().await, "-a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_directory_that_is_not_there_is_not_an_empty_one() {
+    let mut rig = Rig::new();
+    rig.start();
+    let mut watch = rig.open();
+    assert!(watch.is_quiet(Duration::from_secs(60)).await, "no list before there is one");
+    assert_eq!(rig.problems(), ["the directory /m does not exist; waiting for it"]);
+
+    rig.disk.write("/m/a.yaml", &route("a", 1));
+    let mut watch = rig.open();
+    assert_eq!(watch.next().await, "init +a=1 done", "found by looking, since nobody told");
+    assert_eq!(rig.problems(), Vec::<String>::new());
+
+    rig.disk.remove(Path::new("/m")).unwrap();
+    rig.tell("/m/a.yaml", Signal::Unfinished);
+    rig.tell("/m", Signal::Unfinished);
+    assert!(watch.is_quiet(Duration::from_secs(60)).await);
+    assert_eq!(rig.problems(), ["the directory /m does not exist; what it held last is kept until it is back"]);
+
+    rig.disk.write("/m/b.yaml", &route("b", 1));
+    assert_eq!(watch.next().await, "+b=1");
+    assert_eq!(watch.next().await, "-a");
+    rig.disk.make("/m", (1, 7));
+    rig.disk.remove(Path::new("/m/b.yaml")).unwrap();
+    assert_eq!(watch.next().await, "-b", "an empty directory is empty");
+    assert_eq!(rig.problems(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_mount_point_is_not_an_empty_directory() {
+    let rig = Rig::started(&[("/m/a.yaml", &route("a", 1))]).await;
+    let mut watch = rig.open();
+    watch.next().await;
+    rig.disk.remove(Path::new("/m/a.yaml")).unwrap();
+    rig.disk.make("/m", (2, 1));
+    rig.tell("/m/a.yaml", Signal::Unfinished);
+    assert!(watch.is_quiet(Duration::from_secs(60)).await);
+    assert!(rig.problems()[0].contains("probably unmounted"), "{:?}", rig.problems());
+    rig.disk.write("/m/a.yaml", &route("a", 2));
+    rig.disk.make("/m", (1, 1));
+    assert_eq!(watch.next().await, "+a=2");
+    assert_eq!(rig.problems(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_watching_fails_the_directory_is_polled() {
+    let mut rig = Rig::with(TestWatching { refuses: true, ..TestWatching::default() }, |_| {});
+    rig.disk.write("/m/a.yaml", &route("a", 1));
+    rig.start();
+    let mut watch = rig.open();
+    assert_eq!(watch.next().await, "init +a=1 done");
+    assert!(rig.problems()[0].contains("changes are looked for every 1s instead"), "{:?}", rig.problems());
+    let start = Instant::now();
+    rig.disk.write("/m/a.yaml", &route("a", 2));
+    assert_eq!(watch.next().await, "+a=2");
+    assert!(start.elapsed() <= Duration::from_millis(1100), "{:?}", start.elapsed());
+    let reads = *rig.disk.reads.lock();
+    assert!(watch.is_quiet(Duration::from_secs(100)).await);
+    assert_eq!(*rig.disk.reads.lock(), reads, "what did not change is not read");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_got_lost_is_made_up_for() {
+    let rig = Rig::started(&[("/m/a.yaml", &route("a", 1)), ("/m/b.yaml", &route("b", 1))]).await;
+    let mut watch = rig.open();
+    watch.next().await;
+    rig.disk.write("/m/a.yaml", &route("a", 2));
+    rig.disk.remove(Path::new("/m/b.yaml")).unwrap();
+    let start = Instant::now();
+    assert_eq!(watch.next().await, "+a=2 -b");
+    assert!(start.elapsed() <= Duration::from_millis(15_100), "{:?}", start.elapsed());
+    // Other signals, however many, do not put it off.
+    rig.disk.write("/m/a.yaml", &route("a", 3));
+    let start = Instant::now();
+    while watch.is_quiet(200 * MS).await {
+        rig.tell("/m/none.yaml", Signal::Ready);
+        assert!(start.elapsed() < Duration::from_secs(20), "never looked at");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_swap_of_a_mounted_volume_is_taken_up_at_once() {
+    let rig = Rig::started(&[("/m/sub/a.yaml", &route("a", 1)), ("/m/sub/b.yaml", &route("b", 1))]).await;
+    let mut watch = rig.open();
+    watch.next().await;
+    tokio::time::sleep(100 * MS).await;
+    let start = Instant::now();
+    rig.disk.write("/m/sub/a.yaml", &route("a", 2));
+    rig.disk.write("/m/sub/b.yaml", &route("b", 2));
+    rig.tell("/m/sub/..data", Signal::Ready);
+    assert_eq!(watch.next().await, "+a=2 +b=2");
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_resumes_from_its_cursor() {
+    let mut rig = Rig::started(&[("/m/a.yaml", &route("a", 1)), ("/m/b.yaml", &route("b", 1))]).await;
+    let mut watch = rig.open();
+    watch.next().await;
+    let cursor = watch.cursor.take();
+    drop(watch);
+    rig.disk.write("/m/a.yaml", &route("a", 2));
+    rig.disk.remove(Path::new("/m/b.yaml")).unwrap();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let kind = mk_type("Route", "v1");
+    assert_eq!(rig.open_as(&kind, cursor.clone()).next().await, "+a=2 -b");
+    for other in ["", "x", "x@1", "@0"] {
+        let told = rig.open_as(&kind, Some(Cursor(other.into()))).next().await;
+        assert_eq!(told, "init +a=2 done", "{other}: not a place in this history");
+    }
+
+    // A scanner that starts again tells differences only.
+    rig.stop().await;
+    rig.disk.write("/m/c.yaml", &route("c", 1));
+    rig.disk.remove(Path::new("/m/a.yaml")).unwrap();
+    let mut watch = rig.open_as(&kind, cursor);
+    assert_eq!(watch.next().await, "+a=2 -b");
+    rig.start();
+    assert_eq!(watch.next().await, "-a +c=1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn types_that_nobody_knew_can_be_asked_for() {
+    let text = route("a", 1).replace("Route", "Gadget") + &route("r", 1);
+    let rig = Rig::started(&[("/m/a.yaml", &text)]).await;
+    assert_eq!(rig.open_as(&mk_type("Gadget", "v1"), None).next().await, "init +a=1 done");
+    assert_eq!(rig.open_as(&mk_type("Widget", "v1"), None).next().await, "init done");
+    let mut beta = rig.open_as(&mk_type("Route", "v1beta1"), None);
+    let SourceEvent::Init = beta.stream.next().await.unwrap().unwrap() else { panic!() };
+    let Some(Ok(SourceEvent::InitApply(object))) = beta.stream.next().await else { panic!() };
+    assert_eq!(object.resource_type().version(), "v1beta1");
+    assert_eq!(rig.problems(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_are_named_and_harm_what_exceeds_them_only() {
+    let mut rig = Rig::with(TestWatching::default(), |options| {
+        (options.max_files, options.max_depth, options.max_file_bytes) = (3, 1, 200);
+    });
+    let big = route("big", 1) + &"#".repeat(200);
+    for (path, text) in [
+        ("/m/1.yaml", route("a", 1)),
+        ("/m/2.yaml", big),
+        ("/m/3.yaml", route("c", 1)),
+        ("/m/4.yaml", route("d", 1)),
+        ("/m/x/y/5.yaml", route("e", 1)),
+    ] {
+        rig.disk.write(path, &text);
+    }
+    rig.start();
+    assert_eq!(rig.open().next().await, "init +a=1 +c=1 done");
+    let problems = rig.problems().join("\n");
+    for expected in [
+        "x/y: lies more than 1 directories deep",
+        "1 files are not read: there are more than the limit of 3",
+        "2.yaml:1: has 274 bytes, more than the limit of 200",
+    ] {
+        assert!(problems.contains(expected), "{expected}: {problems}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_keeps_what_it_held() {
+    let rig = Rig::started(&[("/m/a.yaml", &route("a", 1)), ("/m/sub/b.yaml", &route("b", 1))]).await;
+    let mut watch = rig.open();
+    watch.next().await;
+    rig.disk.denied.lock().extend([PathBuf::from("/m/a.yaml"), PathBuf::from("/m/sub")]);
+    rig.disk.write("/m/a.yaml", &route("a", 2));
+    assert!(watch.is_quiet(Duration::from_secs(60)).await);
+    let problems = rig.problems().join("\n");
+    assert!(problems.contains("a.yaml: cannot be read: permission denied"), "{problems}");
+    assert!(problems.contains("sub: cannot look into the directory: permission denied"), "{problems}");
+    rig.disk.denied.lock().clear();
+    assert_eq!(watch.next().await, "+a=2");
+    assert_eq!(rig.problems(), Vec::<String>::new());
+}
