@@ -141,15 +141,12 @@ impl Tidegate {
     /// Adds a publisher of the gateway's outputs, whose section is `publish.NAME`; without the section it does
     /// not run.
     #[must_use]
-    pub fn publisher<T: SectionType, P: Publisher>(
+    pub fn publisher<T: SectionType + Clone, P: Publisher>(
         mut self,
         name: &str,
         taps: impl Fn(&Outputs) -> Taps + Clone + Send + Sync + 'static,
         make: impl Fn(&T, &Outputs) -> P + Clone + Send + Sync + 'static,
-    ) -> Self
-    where
-        T: Clone,
-    {
+    ) -> Self {
         self.registry = self.registry.publisher::<T>(name);
         let name = name.to_owned();
         self.publishers.push(Arc::new(move |config, env, correlation| {
