@@ -129,7 +129,8 @@ fn describe(
             Problem { place: path.to_string(), object: None, field: String::new(), reason: reason.clone(), serving };
         problems.insert(key(&(path.clone(), 0)), problem);
     }
-    let parts = || file.documents.iter().flat_map(|placed| placed.document.parts.iter().map(move |part| (placed, part)));
+    let parts =
+        || file.documents.iter().flat_map(|placed| placed.document.parts.iter().map(move |part| (placed, part)));
     let is_named = |id: &ObjectRef| {
         parts().any(|(_, part)| matches!(&part.body, Body::Broken { object: Some(object), .. } if object == id))
     };

@@ -81,7 +81,7 @@ pub(super) fn yaml(file: &[u8]) -> Vec<Piece<'_>> {
             push(start, next, start_line, blank);
             (start, start_line, blank) = (next, line + 1, true);
         } else {
-            blank &= has_no_content(text);
+            blank = blank && has_no_content(text);
         }
         (at, line) = (next, line + 1);
     }
@@ -150,12 +150,7 @@ struct List<'a> {
     items: Option<Vec<&'a RawValue>>,
 }
 
-fn take_apart<'a>(
-    text: &'a str,
-    lines: &mut Lines<'_>,
-    inherited: Option<Inherited<'a>>,
-    pieces: &mut Vec<Piece<'a>>,
-) {
+fn take_apart<'a>(text: &'a str, lines: &mut Lines<'_>, inherited: Option<Inherited<'a>>, pieces: &mut Vec<Piece<'a>>) {
     if text.starts_with('[') {
         if let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(text) {
             items.into_iter().for_each(|item| take_apart(item.get(), lines, inherited, pieces));
@@ -177,10 +172,8 @@ pub(super) fn list_items(json: &str) -> Option<(Vec<&RawValue>, Option<Inherited
     let list = serde_json::from_str::<List<'_>>(json).ok()?;
     let of_kind = list.kind?.strip_suffix("List")?;
     let items = list.items?;
-    let inherited = list
-        .api_version
-        .filter(|_| !of_kind.is_empty())
-        .map(|api_version| Inherited { api_version, kind: of_kind });
+    let inherited =
+        list.api_version.filter(|_| !of_kind.is_empty()).map(|api_version| Inherited { api_version, kind: of_kind });
     Some((items, inherited))
 }
 

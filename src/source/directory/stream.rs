@@ -23,15 +23,8 @@ struct Subscriber {
 }
 
 pub(super) fn open(shared: Arc<Shared>, resource_type: ResourceType, from: Option<Cursor>) -> SourceStream {
-    let subscriber = Subscriber {
-        shared,
-        resource_type,
-        translate: None,
-        from,
-        at: None,
-        buffer: VecDeque::new(),
-        ended: false,
-    };
+    let subscriber =
+        Subscriber { shared, resource_type, translate: None, from, at: None, buffer: VecDeque::new(), ended: false };
     Box::pin(stream::unfold(subscriber, |mut subscriber| async move {
         let next = subscriber.next().await?;
         Some((next, subscriber))

@@ -85,7 +85,10 @@ struct Walker<'a> {
 impl Walker<'_> {
     fn directory(&mut self, directory: &DiskEntry, depth: usize) {
         let refuse = if depth > self.max_depth {
-            Some(format!("lies more than {} directories deep and is not read; raise the limit or move it", self.max_depth))
+            Some(format!(
+                "lies more than {} directories deep and is not read; raise the limit or move it",
+                self.max_depth
+            ))
         } else if directory.id != (0, 0) && self.inside.contains(&directory.id) {
             Some("links back to a directory that it stands in and is not read; remove the link".to_owned())
         } else {

@@ -100,7 +100,8 @@ fn a_billion_laughs_end_at_the_limit() {
 
 #[test]
 fn tags_are_honoured_when_json_can_say_them_and_refused_else() {
-    let text = "a: !!str 1\nb: !!int '2'\nc: !!float 3\nd: ! yes\ne: !!map {}\nf: !!seq []\ng: !!bool 'true'\nh: !!null ''";
+    let text =
+        "a: !!str 1\nb: !!int '2'\nc: !!float 3\nd: ! yes\ne: !!map {}\nf: !!seq []\ng: !!bool 'true'\nh: !!null ''";
     assert_eq!(
         parse(text).unwrap(),
         json!({"a": "1", "b": 2, "c": 3, "d": "yes", "e": {}, "f": [], "g": true, "h": null})
