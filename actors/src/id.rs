@@ -63,6 +63,13 @@ impl ResourceType {
         &self.0.kind
     }
 
+    /// `httproutes.gateway.networking.k8s.io`, or `services` for the core group: the type whatever its version,
+    /// for paths and names.
+    pub fn plural_and_group(&self) -> String {
+        let dot = if self.0.group.is_empty() { "" } else { "." };
+        format!("{}{dot}{}", self.0.plural, self.0.group)
+    }
+
     /// Lower-case plural, such as `httproutes`.
     pub fn plural(&self) -> &str {
         &self.0.plural
@@ -77,8 +84,7 @@ impl ResourceType {
 /// `httproutes.gateway.networking.k8s.io/v1`, or `services/v1` for the core group.
 impl fmt::Display for ResourceType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let dot = if self.0.group.is_empty() { "" } else { "." };
-        write!(f, "{}{dot}{}/{}", self.0.plural, self.0.group, self.0.version)
+        write!(f, "{}/{}", self.plural_and_group(), self.0.version)
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::changes::Changes;
 use crate::env::{Env, Fault};
@@ -49,6 +50,7 @@ struct Shared<B> {
     buffer: Mutex<B>,
     nudge: Mutex<Option<Nudge>>,
     outstanding: AtomicBool,
+    since: Mutex<Option<Instant>>,
     depth: metrics::Gauge,
     sent: metrics::Counter,
 }
@@ -65,6 +67,7 @@ impl<B: Buffer> Port<B> {
             buffer: Mutex::new(buffer),
             nudge: Mutex::new(None),
             outstanding: AtomicBool::new(false),
+            since: Mutex::new(None),
             depth,
             sent,
         };
@@ -86,9 +89,16 @@ impl<B: Buffer> Port<B> {
         self.shared.depth.set(depth as f64);
         self.shared.sent.increment(1);
         if depth > 0 {
+            let now = self.shared.env.clock.now();
+            self.shared.since.lock().get_or_insert(now);
             self.announce();
         }
         result
+    }
+
+    /// When the oldest thing that waits, or waited since this was last asked, was put in.
+    pub fn take_since(&self) -> Option<Instant> {
+        self.shared.since.lock().take()
     }
 
     /// Connects the receiver, replacing one that was there, and nudges it if something waits already.
@@ -122,6 +132,11 @@ impl<B: Buffer> Port<B> {
         };
         self.shared.depth.set(depth as f64);
         result
+    }
+
+    /// Looks at the buffer from outside the edge: neither a send nor a receive, and no place for faults.
+    pub fn peek<R>(&self, look: impl FnOnce(&B) -> R) -> R {
+        look(&self.shared.buffer.lock())
     }
 
     /// Nudges the receiver if something still waits: after a batch, since more may have come meanwhile.

@@ -25,6 +25,30 @@ pub struct Problem {
     pub serving: Serving,
 }
 
+/// One field that is wrong, as a schema or a typed view finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// Where: `spec.rules[0].matches[1].path.value`; a key that is not a plain word stands as `["key"]`. Empty for
+    /// the object as a whole.
+    pub path: String,
+    /// What is wrong and what to do about it, in a sentence. Never the content of a secret.
+    pub reason: String,
+}
+
+impl FieldError {
+    /// An error of one field.
+    pub fn new(path: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { path: path.into(), reason: reason.into() }
+    }
+}
+
+/// `path: reason`.
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() { f.write_str(&self.reason) } else { write!(f, "{}: {}", self.path, self.reason) }
+    }
+}
+
 /// What is served while a problem stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

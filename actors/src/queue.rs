@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::Set;
 use crate::changes::{Batch, Change, Changes};
 use crate::id::ObjectKey;
@@ -18,7 +20,8 @@ use crate::source::{Cursor, SourceEvent};
 mod tests;
 
 /// How a resource type stands with its source.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "phase", content = "reason")]
 pub enum Phase {
     /// No list has been completed yet.
     #[default]
@@ -71,11 +74,13 @@ impl DeltaQueue {
             }
             SourceEvent::InitApply(object) | SourceEvent::Apply(object) => self.apply(object),
             SourceEvent::InitDone(cursor) => {
-                let listed = self.listing.take().unwrap_or_default();
+                // One that ends no list (it came twice, say) names no objects, and must not delete them all.
+                let Some(listed) = self.listing.take() else { return self.cursor = Some(cursor) };
                 self.replace(listed);
                 self.cursor = Some(cursor);
-                self.complete = true;
                 // News even when the list is empty and nothing changed: the store must learn that it is synced.
+                self.news |= !self.complete;
+                self.complete = true;
                 self.set_phase(Phase::Synced);
             }
             SourceEvent::Delete(key) => match &mut self.listing {

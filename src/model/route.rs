@@ -45,11 +45,12 @@ pub struct VirtualHost {
 }
 
 /// Where a route stands among those of its virtual host: smaller comes first. Gateway API, HTTPRouteRule
-/// `matches`: exact path, then longest prefix, then regex (implementation-specific there; ours: after prefixes), then method,
-/// most headers, most query parameters; ties go to the oldest object, then `namespace/name`, then rule and match order.
+/// `matches`: exact path, then regex (implementation-specific there; ours: before prefixes, since behind them a
+/// catch-all would hide every regex), then longest prefix, then method, most headers, most query parameters; ties go to
+/// the oldest object, then `namespace/name`, then rule and match order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Precedence {
-    /// 0 exact, 1 prefix, 2 regex.
+    /// 0 exact, 1 regex, 2 prefix.
     pub path_kind: u8,
     /// Characters of the path, longest first.
     pub path_len: Reverse<u32>,
@@ -61,8 +62,8 @@ pub struct Precedence {
     pub query: Reverse<u16>,
     /// Creation time in seconds, oldest first; objects without one come last.
     pub created: i64,
-    /// `namespace/name`, then the source.
-    pub object: (Name, Name, Name),
+    /// `namespace/name` as one string, since the specification compares it as one; then the source.
+    pub object: (Name, Name),
     /// Index of the rule.
     pub rule: u16,
     /// Index of the match in the rule.

@@ -3,10 +3,10 @@
 //! Invariant: this file knows no kind by name; whoever builds the [`Catalogue`] does.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use tidegate_actors::id::ResourceType;
+pub use tidegate_actors::problem::FieldError;
 
 /// Checks objects of one kind.
 pub trait Schema: Send + Sync {
@@ -17,30 +17,6 @@ pub trait Schema: Send + Sync {
 impl<F: Fn(&[u8]) -> Vec<FieldError> + Send + Sync> Schema for F {
     fn check(&self, raw: &[u8]) -> Vec<FieldError> {
         self(raw)
-    }
-}
-
-/// One thing that is wrong in an object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldError {
-    /// The field, such as `spec.rules[0].matches[1].path.value`; a key that is not a plain word stands as
-    /// `["key"]`. Empty for the object as a whole.
-    pub path: String,
-    /// What is wrong and what to do about it, in a sentence.
-    pub reason: String,
-}
-
-impl FieldError {
-    /// An error of one field.
-    pub fn new(path: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { path: path.into(), reason: reason.into() }
-    }
-}
-
-/// `path: reason`.
-impl fmt::Display for FieldError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.path.is_empty() { f.write_str(&self.reason) } else { write!(f, "{}: {}", self.path, self.reason) }
     }
 }
 

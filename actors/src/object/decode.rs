@@ -167,6 +167,8 @@ impl Decoder {
     }
 }
 
+type Pairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
 /// What the pass found, still borrowed from the input.
 #[derive(Default)]
 struct Found<'a> {
@@ -177,7 +179,7 @@ struct Found<'a> {
     generation: i64,
     created: i64,
     deleting: bool,
-    labels: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    labels: Pairs<'a>,
     owners: Vec<Owner<'a>>,
     cuts: Vec<Range<usize>>,
     /// Where the metadata ended: the place that is named for what is missing in it.
@@ -233,7 +235,7 @@ fn deleting(scan: &mut Scan<'_>) -> Result<bool, Fail> {
     Ok(true)
 }
 
-fn labels<'a>(scan: &mut Scan<'a>) -> Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, Fail> {
+fn labels<'a>(scan: &mut Scan<'a>) -> Result<Pairs<'a>, Fail> {
     let mut labels = Vec::new();
     if !scan.null()? {
         scan.entries(|key, scan| {

@@ -137,6 +137,16 @@ fn a_key_listed_twice_counts_as_it_was_listed_last() {
 }
 
 #[test]
+fn the_end_of_a_list_that_never_began_deletes_nothing() {
+    let mut queue = DeltaQueue::default();
+    list(&mut queue, &[&mk_object("a", 1, Some(1), 0)]);
+    drain(&mut queue);
+    queue.feed(SourceEvent::InitDone(cursor("again")));
+    assert!(queue.is_empty());
+    assert_eq!(queue.cursor(), Some(&cursor("again")));
+}
+
+#[test]
 fn a_change_of_phase_is_told_in_order_with_the_deltas() {
     let mut queue = DeltaQueue::default();
     queue.set_phase(Phase::Absent("no such type".into()));
@@ -241,10 +251,8 @@ proptest! {
                     model.now().insert(key, version);
                 }
                 Op::InitDone => {
-                    if let Some(listed) = model.listing.take() {
-                        queue.feed(SourceEvent::InitDone(cursor("x")));
-                        model.truth = listed;
-                    }
+                    queue.feed(SourceEvent::InitDone(cursor("x")));
+                    model.truth = model.listing.take().unwrap_or(model.truth);
                 }
                 Op::Delete(key) => {
                     queue.feed(SourceEvent::Delete(mk_key(&char::from(b'a' + key).to_string())));

@@ -102,3 +102,58 @@ impl Breaker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mk_breaker() -> (Breaker, Instant) {
+        (Breaker::new(BreakerPolicy { failures: 2, open_for: Duration::from_secs(10) }), Instant::now())
+    }
+
+    #[test]
+    fn it_opens_at_failures_in_a_row_and_not_before() {
+        let (mut breaker, now) = mk_breaker();
+        breaker.failure(now);
+        breaker.success();
+        breaker.failure(now);
+        assert_eq!(breaker.permit(now), Permit::Pass);
+        breaker.failure(now);
+        let until = now + Duration::from_secs(10);
+        assert_eq!(breaker.state(), BreakerState::Open { until });
+        assert_eq!(breaker.permit(now), Permit::Refused(Some(until)));
+    }
+
+    #[test]
+    fn one_probe_passes_when_its_time_is_up() {
+        let (mut breaker, now) = mk_breaker();
+        breaker.failure(now);
+        breaker.failure(now);
+        let later = now + Duration::from_secs(10);
+        assert_eq!(breaker.permit(later), Permit::Probe);
+        assert_eq!(breaker.permit(later), Permit::Refused(None));
+        breaker.success();
+        assert_eq!(breaker.permit(later), Permit::Pass);
+        assert_eq!(breaker.failures(), 0);
+    }
+
+    #[test]
+    fn a_failed_probe_opens_it_again_at_once() {
+        let (mut breaker, now) = mk_breaker();
+        breaker.failure(now);
+        breaker.failure(now);
+        let later = now + Duration::from_secs(10);
+        breaker.permit(later);
+        breaker.failure(later);
+        assert_eq!(breaker.state(), BreakerState::Open { until: later + Duration::from_secs(10) });
+    }
+
+    #[test]
+    fn a_late_failure_does_not_keep_it_open_for_longer() {
+        let (mut breaker, now) = mk_breaker();
+        breaker.failure(now);
+        breaker.failure(now);
+        breaker.failure(now + Duration::from_secs(5));
+        assert_eq!(breaker.state(), BreakerState::Open { until: now + Duration::from_secs(10) });
+    }
+}

@@ -50,6 +50,66 @@ impl fmt::Display for ChildExit {
     }
 }
 
+impl ChildExit {
+    /// The name of the error that an actor ended with. Whatever an actor returns arrives here as a
+    /// [`Failure`], so anything that is neither that nor a [`Panicked`] is what ractor caught from a panic.
+    pub(super) fn of_error(error: &BoxError) -> Self {
+        match error.downcast_ref::<Failure>() {
+            Some(Failure::Returned(error)) => Self::Failed(chain(error.as_ref())),
+            Some(Failure::Panicked(message)) => Self::Panicked(message.clone()),
+            None => Self::Panicked(error.to_string()),
+        }
+    }
+}
+
+/// An actor's error on its way through ractor, which makes no difference between an error and a panic.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Returned(BoxError),
+    Panicked(String),
+}
+
+impl Failure {
+    /// Marks what an actor returned, unless it is marked already.
+    pub(super) fn mark(error: BoxError) -> BoxError {
+        if error.is::<Self>() { error } else { Box::new(Self::Returned(error)) }
+    }
+
+    /// What a panic left behind.
+    pub(super) fn panicked(payload: &(dyn std::any::Any + Send)) -> Self {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+        Self::Panicked(text.unwrap_or("a panic without a text").to_owned())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Returned(error) => fmt::Display::fmt(error, f),
+            Self::Panicked(message) => f.write_str(message),
+        }
+    }
+}
+
+impl Error for Failure {}
+
+/// An error with its sources: `this: because of that: because of that`.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let reason = error.to_string();
+        // Some errors show their source themselves.
+        if !text.contains(&reason) {
+            text.push_str(": ");
+            text.push_str(&reason);
+        }
+        source = error.source();
+    }
+    text
+}
+
 /// How a whole tree ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -107,14 +167,14 @@ pub enum SupervisorError {
         path: String,
     },
     /// A child that has no children.
-    #[error("add a child to `{path}`: that is not a running supervisor")]
+    #[error("add a child to `{path}`: there is no supervisor")]
     NotASupervisor {
         /// The path.
         path: String,
     },
-    /// Too late.
-    #[error("{operation} `{path}`: its supervisor is stopping or has ended")]
-    Ending {
+    /// Its supervisor is stopping, has ended, or waits to be restarted itself.
+    #[error("{operation} `{path}`: its supervisor does not run; try again when `tree()` shows that it does")]
+    Down {
         /// What was asked for.
         operation: &'static str,
         /// Of whom.

@@ -13,13 +13,21 @@ mod breaker;
 
 mod exit;
 
+mod machine;
+
+mod status;
+
+mod table;
+
 mod report;
 
 mod task;
 
 mod spec;
 
-mod status;
+mod life;
+
+mod actor;
 
 mod handle;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::status::Table;
+use super::table::Table;
 
 /// A child's own word on its health, valid for the one start that it was given to: a report of an earlier
 /// life is ignored.

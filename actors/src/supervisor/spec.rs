@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use ractor::{ActorCell, SpawnErr};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 
 use super::breaker::BreakerPolicy;
-use super::exit::BoxError;
+use super::exit::{BoxError, Failure};
 use super::policy::{Backoff, Intensity, Policy, Restart, Strategy};
 use super::report::Reporter;
-use super::task::TaskContext;
+use super::task::{Run, TaskActor, TaskContext};
 use crate::id::Name;
 
 /// A child to be: what to start, under which name and policy. Cheap to clone.
@@ -22,10 +22,11 @@ pub struct ChildSpec {
     pub(super) kind: Kind,
 }
 
-/// What a start needs to know of the supervisor, and what it gives back.
-pub(super) type StartFn =
-    dyn Fn(Reporter, ActorCell) -> BoxFuture<'static, Result<(ActorCell, Joined), SpawnErr>> + Send + Sync;
-pub(super) type Joined = tokio::task::JoinHandle<()>;
+/// Starts an actor as a child of the supervisor's.
+pub(super) type StartFn = dyn Fn(Reporter, ActorCell) -> BoxFuture<'static, Result<Spawned, SpawnErr>> + Send + Sync;
+
+/// A started actor, and the task that is over when all of it is gone, its state included.
+pub(super) type Spawned = (ActorCell, tokio::task::JoinHandle<()>);
 
 #[derive(Clone)]
 pub(super) enum Kind {
@@ -35,7 +36,7 @@ pub(super) enum Kind {
 
 impl ChildSpec {
     /// An actor. `make` is called for each start; what must outlive a crash is captured by it.
-    pub fn actor<A: ractor::Actor>(
+    pub fn actor<A: Actor>(
         name: impl Into<Name>,
         make: impl Fn() -> (A, A::Arguments) + Send + Sync + 'static,
     ) -> Self {
@@ -43,14 +44,14 @@ impl ChildSpec {
     }
 
     /// An actor that tells its health.
-    pub fn actor_with<A: ractor::Actor>(
+    pub fn actor_with<A: Actor>(
         name: impl Into<Name>,
         make: impl Fn(Reporter) -> (A, A::Arguments) + Send + Sync + 'static,
     ) -> Self {
         let start = move |reporter: Reporter, parent: ActorCell| -> BoxFuture<'static, _> {
             let (actor, arguments) = make(reporter);
             Box::pin(async move {
-                let (actor, joined) = ractor::ActorRuntime::spawn_linked(None, actor, arguments, parent).await?;
+                let (actor, joined) = Actor::spawn_linked(None, Marking(actor), arguments, parent).await?;
                 Ok((actor.get_cell(), joined))
             })
         };
@@ -64,12 +65,12 @@ impl ChildSpec {
         F: Fn(TaskContext) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
-        let _ = (name.into(), run);
-        unimplemented!("next commit")
+        let run: Arc<Run> = Arc::new(move |context| Box::pin(run(context)));
+        Self::actor_with(name, move |reporter| (TaskActor(run.clone()), reporter))
     }
 
     /// A supervisor of its own, with its first children; `Supervisor::add_to` adds more. What is added or
-    /// removed while it runs stays so when it is restarted. Its default stop timeout leaves each first child its own.
+    /// removed while it runs stays so when it is restarted. Its stop timeout is on top of those of its children.
     pub fn supervisor(name: impl Into<Name>, strategy: Strategy, children: Vec<ChildSpec>) -> Self {
         let kind = Kind::Supervisor { strategy, children: children.into() };
         Self { name: name.into(), policy: Policy::default(), kind }
@@ -126,5 +127,49 @@ impl ChildSpec {
     pub fn escalate(mut self, escalate: bool) -> Self {
         self.policy.escalate = escalate;
         self
+    }
+}
+
+/// An actor as it is, but for its errors: they are marked, so that its supervisor can tell them from panics.
+struct Marking<A>(A);
+
+#[ractor::async_trait]
+impl<A: Actor> Actor for Marking<A> {
+    type Msg = A::Msg;
+    type State = A::State;
+    type Arguments = A::Arguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<A::Msg>,
+        arguments: A::Arguments,
+    ) -> Result<A::State, ActorProcessingErr> {
+        self.0.pre_start(myself, arguments).await.map_err(Failure::mark)
+    }
+
+    async fn post_start(&self, myself: ActorRef<A::Msg>, state: &mut A::State) -> Result<(), ActorProcessingErr> {
+        self.0.post_start(myself, state).await.map_err(Failure::mark)
+    }
+
+    async fn post_stop(&self, myself: ActorRef<A::Msg>, state: &mut A::State) -> Result<(), ActorProcessingErr> {
+        self.0.post_stop(myself, state).await.map_err(Failure::mark)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<A::Msg>,
+        message: A::Msg,
+        state: &mut A::State,
+    ) -> Result<(), ActorProcessingErr> {
+        self.0.handle(myself, message, state).await.map_err(Failure::mark)
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<A::Msg>,
+        message: SupervisionEvent,
+        state: &mut A::State,
+    ) -> Result<(), ActorProcessingErr> {
+        self.0.handle_supervisor_evt(myself, message, state).await.map_err(Failure::mark)
     }
 }

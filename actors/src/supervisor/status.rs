@@ -1,8 +1,8 @@
-//! The table that everybody reads: what each child is now.
+//! What is shown of a tree: plain data that anybody may serialise.
+
+use std::time::Duration;
 
 use serde::Serialize;
-
-use super::report::Report;
 
 /// What a child is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -30,6 +30,24 @@ pub enum State {
     Failed,
 }
 
+impl State {
+    /// One word, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Degraded => "degraded",
+            Self::Waiting => "waiting",
+            Self::BackingOff => "backing-off",
+            Self::Open => "open",
+            Self::Stopping => "stopping",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// A supervisor or another child, with its children.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TreeStatus {
@@ -39,9 +57,12 @@ pub struct TreeStatus {
     pub path: String,
     /// What it does now.
     pub state: State,
+    /// What it says about its state, or whom it waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// How often it has been started again.
     pub restarts: u64,
-    /// Why it last ended, or what it says is wrong.
+    /// How it last ended when nobody had asked it to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
     /// When it tries again: milliseconds from now.
@@ -54,11 +75,24 @@ pub struct TreeStatus {
     pub children: Vec<TreeStatus>,
 }
 
-/// The rows of one supervisor.
-pub(super) struct Table {}
-
-impl Table {
-    pub(super) fn report(&self, _child: u64, _generation: u64, _report: Report) {
-        unimplemented!("next commit")
+impl TreeStatus {
+    /// The child at a path under this one; the empty path is this one.
+    pub fn find(&self, path: &str) -> Option<&TreeStatus> {
+        if path.is_empty() {
+            return Some(self);
+        }
+        let under = |child: &&TreeStatus| rest_of(path, &child.name).is_some();
+        let child = self.children.iter().filter(under).max_by_key(|child| child.name.len())?;
+        child.find(rest_of(path, &child.name)?)
     }
+}
+
+/// What of a path comes after a first name. Names may hold slashes themselves.
+pub(super) fn rest_of<'a>(path: &'a str, name: &str) -> Option<&'a str> {
+    let rest = path.strip_prefix(name)?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -11,6 +11,7 @@ mod feed;
 mod kit;
 mod ledger;
 mod load;
+mod make;
 mod options;
 mod position;
 mod reader;
@@ -28,6 +29,7 @@ mod yaml;
 mod tests;
 
 pub use load::{LoadError, Loaded, load};
+pub use make::make;
 pub use options::{Options, WatchMode};
 pub use watch::{Inbox, NotifyWatching, Signal, WatchError, Watcher, Watching};
 

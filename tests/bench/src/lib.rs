@@ -1,1 +1,7 @@
-//! Benchmark support.
+//! What the benchmarks share: the corpora, and the report that `cargo xtask bench` makes its table of.
+
+pub mod corpus;
+
+pub mod gateway_world;
+
+pub mod report;

@@ -1,3 +1,81 @@
-//! Developer commands.
+//! Developer commands: what CI runs, and what a developer runs before CI does. Each prints what it does and ends with a
+//! status that can be relied upon: what could not be checked is an error, or is said.
 
-fn main() {}
+mod bench;
+
+mod lint;
+
+mod run;
+
+mod suite;
+
+/// The product's own search for Envoy, by its source: depending on the whole product would build its two hundred
+/// dependencies a second time, with other features, and would leave no `cargo xtask lint` while the product does not
+/// compile.
+#[allow(dead_code, reason = "the product uses all of it, this program a part")]
+#[path = "../../../src/proxy/locate/mod.rs"]
+mod locate;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Developer commands of Tidegate.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run every test, those that need a real Envoy included; finds or fetches Envoy first.
+    Test {
+        /// An Envoy to use instead.
+        #[arg(long, value_name = "PATH")]
+        envoy: Option<PathBuf>,
+        /// What to hand to `cargo test` instead of `--workspace`, such as `-p tidegate --test proxy`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        cargo: Vec<String>,
+    },
+    /// Run every benchmark and write their figures to target/bench.md; fails if a budget is missed.
+    Bench {
+        /// What to hand to `cargo bench` instead of `--workspace`, such as `--bench change`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        cargo: Vec<String>,
+    },
+    /// Check formatting, lints, licences, sources and, if their database can be had, advisories.
+    Lint {
+        /// Fail if the advisory database cannot be fetched.
+        #[arg(long, env = "TIDEGATE_REQUIRE_ADVISORIES")]
+        require_advisories: bool,
+    },
+    /// All that CI runs: lint, then test.
+    Ci {
+        /// Fail if the advisory database cannot be fetched.
+        #[arg(long, env = "TIDEGATE_REQUIRE_ADVISORIES")]
+        require_advisories: bool,
+    },
+    /// Find or fetch Envoy and print its path.
+    Envoy,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Test { envoy, cargo } => suite::test(envoy, &cargo),
+        Command::Bench { cargo } => bench::bench(&cargo),
+        Command::Lint { require_advisories } => lint::lint(require_advisories),
+        // The tests come last: the last line is their sum.
+        Command::Ci { require_advisories } => lint::lint(require_advisories).and_then(|()| suite::test(None, &[])),
+        Command::Envoy => suite::find_envoy(None).map(|path| println!("{}", path.display())),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

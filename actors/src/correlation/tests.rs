@@ -1,0 +1,316 @@
+//! The laws of the graph, on a small world: teams, members, and what is computed of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::env::Env;
+use crate::id::{ObjectKey, ResourceType, Scope};
+use crate::object::Object;
+use crate::problem::{FieldError, Problems};
+use crate::seq::Seq;
+
+/// `{"team": t, "rank": r}`; rank 13 does not parse.
+#[derive(Debug, PartialEq)]
+struct Member {
+    team: String,
+    rank: u64,
+}
+
+impl View for Member {
+    fn parse(object: &Object) -> Result<Self, Vec<FieldError>> {
+        let json: serde_json::Value = serde_json::from_slice(object.raw()).unwrap();
+        let rank = json["rank"].as_u64().unwrap();
+        if rank == 13 {
+            return Err(vec![FieldError { path: "rank".into(), reason: "13 is not allowed".into() }]);
+        }
+        Ok(Self { team: json["team"].as_str().unwrap().into(), rank })
+    }
+}
+
+/// `{"motto": m}`, named as the team.
+#[derive(Debug, PartialEq)]
+struct Team {
+    motto: String,
+}
+
+impl View for Team {
+    const FAILS_CLOSED: bool = true;
+
+    fn parse(object: &Object) -> Result<Self, Vec<FieldError>> {
+        let json: serde_json::Value = serde_json::from_slice(object.raw()).unwrap();
+        let motto = json["motto"].as_str().unwrap();
+        if motto == "bad" {
+            return Err(vec![FieldError { path: "motto".into(), reason: "is bad".into() }]);
+        }
+        Ok(Self { motto: motto.into() })
+    }
+}
+
+fn member_type() -> ResourceType {
+    ResourceType::new("test", "v1", "Member", "members", Scope::Cluster)
+}
+
+fn team_type() -> ResourceType {
+    ResourceType::new("test", "v1", "Team", "teams", Scope::Cluster)
+}
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey::cluster("src", name)
+}
+
+fn mk_object(resource_type: ResourceType, name: &str, json: String) -> Arc<Object> {
+    Arc::new(Object {
+        resource_type,
+        key: key(name),
+        uid: None,
+        resource_version: None,
+        generation: 0,
+        created: 0,
+        deleting: false,
+        labels: Box::new([]),
+        owners: Box::new([]),
+        raw: json.into(),
+    })
+}
+
+struct Rig {
+    graph: Graph,
+    problems: Problems,
+    badges: Collection<ObjectKey, String>,
+    rosters: Collection<String, Seq<(u64, ObjectKey), u64>>,
+    leads: Collection<String, (usize, ObjectKey)>,
+    badge_runs: Arc<AtomicUsize>,
+    version: u64,
+}
+
+fn rig() -> Rig {
+    let problems = Problems::default();
+    let mut graph = Graph::new(&Env::system(), &problems);
+    let members = graph.source::<Member>(&member_type());
+    let teams = graph.source::<Team>(&team_type());
+    let by_team = graph.index(members, |_, member: &Member| vec![member.team.clone()]);
+    let badge_runs = Arc::new(AtomicUsize::new(0));
+    let runs = badge_runs.clone();
+    let badges = graph.correlate("badges", members, move |ctx, member, view| {
+        runs.fetch_add(1, Ordering::SeqCst);
+        assert!(view.rank != 66, "rank 66 explodes");
+        let motto = ctx.fetch(teams, &key(&view.team)).map(|team| team.motto.clone());
+        let size = ctx.count(by_team, &view.team);
+        vec![(member.clone(), format!("{}/{}/{}/{size}", view.team, view.rank % 10, motto.unwrap_or_default()))]
+    });
+    let rosters = graph.group("rosters", members, |member, view: &Member| {
+        (view.team.clone(), (view.rank, member.clone()), Arc::new(view.rank))
+    });
+    // Every member claims its team's lead; the smallest key wins, whatever the history.
+    let leads = graph.correlate("leads", members, move |ctx, member, view| {
+        vec![(view.team.clone(), (ctx.fetch_by(by_team, &view.team).len(), member.clone()))]
+    });
+    Rig { graph, problems, badges, rosters, leads, badge_runs, version: 0 }
+}
+
+impl Rig {
+    fn member(&mut self, name: &str, what: Option<(&str, u64)>) -> &mut Self {
+        let object =
+            what.map(|(team, rank)| mk_object(member_type(), name, format!(r#"{{"team":"{team}","rank":{rank}}}"#)));
+        self.graph.feed(&member_type(), &key(name), object.as_ref());
+        self
+    }
+
+    fn team(&mut self, name: &str, motto: Option<&str>) -> &mut Self {
+        let object = motto.map(|motto| mk_object(team_type(), name, format!(r#"{{"motto":"{motto}"}}"#)));
+        self.graph.feed(&team_type(), &key(name), object.as_ref());
+        self
+    }
+
+    /// Commits, and says how many badges ran.
+    fn commit(&mut self) -> usize {
+        self.version += 1;
+        self.badge_runs.store(0, Ordering::SeqCst);
+        self.graph.commit(self.version, None);
+        self.badge_runs.load(Ordering::SeqCst)
+    }
+
+    fn badge(&self, name: &str) -> Option<String> {
+        self.graph.get(self.badges, &key(name)).map(|badge| (*badge).clone())
+    }
+
+    /// Everything that the functions put out.
+    fn outputs(
+        &self,
+    ) -> (BTreeMap<ObjectKey, String>, BTreeMap<String, Vec<u64>>, BTreeMap<String, (usize, ObjectKey)>) {
+        let badges = self.graph.list(self.badges).into_iter().map(|(k, v)| (k, (*v).clone())).collect();
+        let rosters = self.graph.list(self.rosters).into_iter();
+        let rosters = rosters.map(|(k, v)| (k, v.iter().map(|(_, rank)| **rank).collect())).collect();
+        let leads = self.graph.list(self.leads).into_iter().map(|(k, v)| (k, (*v).clone())).collect();
+        (badges, rosters, leads)
+    }
+}
+
+#[test]
+fn a_change_re_runs_exactly_the_inputs_that_looked_at_it() {
+    let mut rig = rig();
+    rig.team("red", Some("go")).member("ann", Some(("red", 1))).member("bob", Some(("blue", 2)));
+    assert_eq!(rig.commit(), 2);
+    rig.team("red", Some("stay"));
+    assert_eq!(rig.commit(), 1);
+    assert_eq!(rig.badge("ann").as_deref(), Some("red/1/stay/1"));
+}
+
+#[test]
+fn an_absence_is_a_look_up_too() {
+    let mut rig = rig();
+    rig.member("ann", Some(("red", 1)));
+    rig.commit();
+    assert_eq!(rig.badge("ann").as_deref(), Some("red/1//1"));
+    rig.team("red", Some("go"));
+    assert_eq!(rig.commit(), 1);
+    assert_eq!(rig.badge("ann").as_deref(), Some("red/1/go/1"));
+}
+
+#[test]
+fn a_change_that_no_view_sees_re_runs_nothing() {
+    let mut rig = rig();
+    rig.team("red", Some("go")).member("ann", Some(("red", 1)));
+    rig.commit();
+    rig.team("red", Some("go"));
+    assert_eq!(rig.commit(), 0);
+}
+
+#[test]
+fn a_count_re_runs_its_readers_only_when_the_number_changes() {
+    let mut rig = rig();
+    rig.member("ann", Some(("red", 1))).member("bob", Some(("red", 2)));
+    rig.commit();
+    rig.member("bob", Some(("red", 3)));
+    assert_eq!(rig.commit(), 1, "the rank changed, the number of members did not");
+    rig.member("cid", Some(("red", 4)));
+    assert_eq!(rig.commit(), 3);
+}
+
+#[test]
+fn many_changes_commit_once_and_run_each_input_once() {
+    let mut rig = rig();
+    rig.member("ann", Some(("red", 1)))
+        .member("ann", Some(("red", 2)))
+        .team("red", Some("go"))
+        .team("red", Some("stay"));
+    assert_eq!(rig.commit(), 1);
+    assert_eq!(rig.badge("ann").as_deref(), Some("red/2/stay/1"));
+}
+
+#[test]
+fn a_panic_quarantines_one_input_and_keeps_its_last_good_output() {
+    let mut rig = rig();
+    rig.member("ann", Some(("red", 1))).member("bob", Some(("blue", 2)));
+    rig.commit();
+    rig.member("ann", Some(("red", 66))).member("bob", Some(("blue", 3)));
+    rig.commit();
+    assert_eq!(rig.badge("ann").as_deref(), Some("red/1//1"));
+    assert_eq!(rig.badge("bob").as_deref(), Some("blue/3//1"));
+    let problems = rig.problems.list();
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].1.to_string().contains("rank 66 explodes"), "{}", problems[0].1);
+    assert!(problems[0].1.to_string().contains("Member src:ann"), "{}", problems[0].1);
+    rig.member("ann", Some(("red", 4)));
+    rig.commit();
+    assert_eq!(rig.badge("ann").as_deref(), Some("red/4//1"));
+    assert!(rig.problems.list().is_empty());
+}
+
+#[test]
+fn an_object_that_does_not_parse_keeps_its_last_good_view_unless_it_grants_something() {
+    let mut rig = rig();
+    rig.team("red", Some("go")).member("ann", Some(("red", 1)));
+    rig.commit();
+    rig.member("ann", Some(("red", 13)));
+    assert_eq!(rig.commit(), 0);
+    assert_eq!(rig.badge("ann").as_deref(), Some("red/1/go/1"));
+    rig.team("red", Some("bad"));
+    rig.commit();
+    assert_eq!(rig.badge("ann").as_deref(), Some("red/1//1"), "a team fails closed");
+    assert_eq!(rig.problems.list().len(), 2);
+}
+
+#[test]
+fn a_removed_input_takes_its_outputs_and_its_look_ups_along() {
+    let mut rig = rig();
+    rig.member("ann", Some(("red", 1)));
+    rig.commit();
+    rig.member("ann", None);
+    rig.commit();
+    assert_eq!(rig.badge("ann"), None);
+    rig.team("red", Some("go"));
+    assert_eq!(rig.commit(), 0);
+}
+
+/// One step: a member or a team, changed or removed.
+#[derive(Clone, Debug)]
+enum Step {
+    Member(u8, Option<(u8, u64)>),
+    Team(u8, Option<bool>),
+    Commit,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let rank = prop_oneof![8 => 0_u64..8, 1 => Just(13_u64), 1 => Just(66_u64)];
+    let step = prop_oneof![
+        6 => (0_u8..8, prop::option::weighted(0.8, (0_u8..3, rank))).prop_map(|(who, what)| Step::Member(who, what)),
+        2 => (0_u8..3, prop::option::weighted(0.8, any::<bool>())).prop_map(|(team, motto)| Step::Team(team, motto)),
+        2 => Just(Step::Commit),
+    ];
+    prop::collection::vec(step, 0..60)
+}
+
+proptest! {
+    #[test]
+    fn the_output_equals_a_computation_from_scratch_whatever_the_history(steps in steps()) {
+        let mut rig = rig();
+        let mut members: BTreeMap<u8, (u8, u64)> = BTreeMap::new();
+        let mut teams: BTreeMap<u8, bool> = BTreeMap::new();
+        for step in steps {
+            match step {
+                // What is quarantined keeps its last good output, which a computation from scratch can't know:
+                // the model holds what was good last, as it is served.
+                Step::Member(who, Some((_, 13 | 66))) if !members.contains_key(&who) => {}
+                Step::Member(who, what) => {
+                    let spelled = what.map(|(team, rank)| (["red", "blue", "green"][usize::from(team)], rank));
+                    rig.member(&format!("m{who}"), spelled);
+                    match what {
+                        Some((_, 13)) => {}
+                        Some(good) => drop(members.insert(who, good)),
+                        None => drop(members.remove(&who)),
+                    }
+                    // Committed at once, so that "last good" is the one the model has.
+                    rig.commit();
+                }
+                Step::Team(team, motto) => {
+                    rig.team(["red", "blue", "green"][usize::from(team)], motto.map(|loud| if loud { "LOUD" } else { "soft" }));
+                    match motto { Some(motto) => drop(teams.insert(team, motto)), None => drop(teams.remove(&team)) }
+                }
+                Step::Commit => drop(rig.commit()),
+            }
+        }
+        // A rank of 66 is mended at the end: after the faults, everything must be as from scratch.
+        for (who, (team, rank)) in &mut members {
+            if *rank == 66 {
+                *rank = 5;
+            }
+            rig.member(&format!("m{who}"), Some((["red", "blue", "green"][usize::from(*team)], *rank)));
+        }
+        rig.commit();
+        let mut fresh = super::tests::rig();
+        for (who, (team, rank)) in &members {
+            fresh.member(&format!("m{who}"), Some((["red", "blue", "green"][usize::from(*team)], *rank)));
+        }
+        for (team, loud) in &teams {
+            fresh.team(["red", "blue", "green"][usize::from(*team)], Some(if *loud { "LOUD" } else { "soft" }));
+        }
+        fresh.commit();
+        prop_assert_eq!(rig.outputs(), fresh.outputs());
+        prop_assert!(rig.problems.list().is_empty());
+    }
+}

@@ -1,0 +1,126 @@
+//! A fault plan: rules that say which fault strikes where, how likely and how often.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::env::{Fault, Faults, Rng, SeededRng};
+
+/// One kind of fault at some places.
+#[derive(Clone, Debug)]
+pub struct FaultRule {
+    /// Which places: a path in which `*` stands for one or more whole elements, such as `port/*/receive`.
+    pub place: String,
+    /// What happens there.
+    pub fault: Fault,
+    /// How likely it is each time, 0 to 1.
+    pub probability: f64,
+    /// How often it may still happen; `None` without limit.
+    pub times: Option<u32>,
+}
+
+impl FaultRule {
+    /// A fault that happens each time.
+    pub fn always(place: &str, fault: Fault) -> Self {
+        Self { place: place.to_owned(), fault, probability: 1.0, times: None }
+    }
+
+    /// A fault that happens the next time, once.
+    pub fn once(place: &str, fault: Fault) -> Self {
+        Self { times: Some(1), ..Self::always(place, fault) }
+    }
+
+    /// A fault that happens now and then.
+    pub fn sometimes(place: &str, fault: Fault, probability: f64) -> Self {
+        Self { probability, ..Self::always(place, fault) }
+    }
+}
+
+/// Rules in force, and what they did. Clones share them.
+#[derive(Clone)]
+pub struct FaultPlan {
+    inner: Arc<Mutex<Inner>>,
+}
+
+struct Inner {
+    rng: SeededRng,
+    rules: Vec<FaultRule>,
+    struck: Vec<(String, Fault)>,
+}
+
+impl FaultPlan {
+    /// A plan without rules; its dice are those of the seed.
+    pub fn new(seed: u64) -> Self {
+        let inner = Inner { rng: SeededRng::new(seed ^ 0xfa17), rules: Vec::new(), struck: Vec::new() };
+        Self { inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    /// Adds a rule; the first that strikes at a place decides.
+    pub fn add(&self, rule: FaultRule) -> &Self {
+        self.inner.lock().rules.push(rule);
+        self
+    }
+
+    /// No more faults.
+    pub fn heal(&self) {
+        self.inner.lock().rules.clear();
+    }
+
+    /// What struck so far, and where, in order.
+    pub fn struck(&self) -> Vec<(String, Fault)> {
+        self.inner.lock().struck.clone()
+    }
+}
+
+impl Faults for FaultPlan {
+    fn at(&self, place: &str) -> Fault {
+        let inner = &mut *self.inner.lock();
+        for rule in &mut inner.rules {
+            let left = rule.times != Some(0);
+            if !left || !matches(&rule.place, place) || inner.rng.unit() >= rule.probability {
+                continue;
+            }
+            rule.times = rule.times.map(|times| times - 1);
+            inner.struck.push((place.to_owned(), rule.fault.clone()));
+            return rule.fault.clone();
+        }
+        Fault::None
+    }
+}
+
+/// Whether a place matches a pattern, element by element; `*` takes one or more.
+fn matches(pattern: &str, place: &str) -> bool {
+    fn rest(pattern: &[&str], place: &[&str]) -> bool {
+        match (pattern.split_first(), place.split_first()) {
+            (None, None) => true,
+            (Some((&"*", after)), Some((_, left))) => rest(after, left) || rest(pattern, left),
+            (Some((want, after)), Some((have, left))) => want == have && rest(after, left),
+            _ => false,
+        }
+    }
+    rest(&pattern.split('/').collect::<Vec<_>>(), &place.split('/').collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_one_or_more_elements() {
+        assert!(matches("port/*/receive", "port/store/demo/routes/receive"));
+        assert!(matches("*", "publish/xds"));
+        assert!(!matches("port/*/receive", "port/receive"));
+        assert!(!matches("port/*/send", "port/x/receive"));
+    }
+
+    #[test]
+    fn a_rule_strikes_as_often_as_it_may_and_healing_ends_it() {
+        let plan = FaultPlan::new(1);
+        plan.add(FaultRule::once("a/b", Fault::Drop)).add(FaultRule::always("a/*", Fault::Stall));
+        assert_eq!(plan.at("a/b"), Fault::Drop);
+        assert_eq!(plan.at("a/b"), Fault::Stall);
+        plan.heal();
+        assert_eq!(plan.at("a/b"), Fault::None);
+        assert_eq!(plan.struck().len(), 2);
+    }
+}

@@ -1,0 +1,77 @@
+//! Resource types and their objects, as the admin server shows and changes them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tidegate_actors::id::ResourceType;
+use tidegate_actors::informer::{InformerFactory, RegisterOptions};
+use tidegate_actors::object::Object;
+use tidegate_actors::queue::Phase;
+
+use crate::admin::state::{Catalogue, Slot, SyncPhase};
+use crate::source::schema;
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Types {
+    factory: InformerFactory,
+    known: Arc<schema::Catalogue>,
+}
+
+impl Types {
+    pub fn new(factory: &InformerFactory, known: &schema::Catalogue) -> Self {
+        Self { factory: factory.clone(), known: Arc::new(known.clone()) }
+    }
+}
+
+#[async_trait]
+impl Catalogue for Types {
+    fn slots(&self) -> Vec<Slot> {
+        let slot = |informer: tidegate_actors::informer::Informer| {
+            let status = informer.status();
+            let phase = match status.sync.phase {
+                Phase::Pending => SyncPhase::Pending(None),
+                Phase::Synced => SyncPhase::Synced,
+                Phase::Absent(reason) => SyncPhase::Absent(reason),
+                Phase::Degraded(reason) if status.sync.complete => SyncPhase::Stale(reason),
+                Phase::Degraded(reason) => SyncPhase::Pending(Some(reason)),
+            };
+            Slot {
+                source: status.source,
+                resource_type: status.resource_type,
+                objects: status.objects,
+                phase,
+                age: informer.lister().age(),
+            }
+        };
+        self.factory.informers().into_iter().map(slot).collect()
+    }
+
+    fn objects(&self, source: &str, resource_type: &ResourceType) -> Vec<Arc<Object>> {
+        self.factory.lister(source, resource_type).map(|lister| lister.list()).unwrap_or_default()
+    }
+
+    async fn register(&self, resource_type: &ResourceType) -> Result<(), String> {
+        if let Some(known) = self.known.get(resource_type.group(), resource_type.kind()) {
+            if known.resource_type.version() != resource_type.version() {
+                let version = known.resource_type.version();
+                return Err(format!("{} is read in version {version}; ask for that one", resource_type.kind()));
+            }
+        }
+        for source in self.factory.sources() {
+            let registered = self.factory.register(&source, resource_type.clone(), RegisterOptions::default()).await;
+            registered.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    async fn unregister(&self, resource_type: &ResourceType) -> Result<(), String> {
+        for source in self.factory.sources() {
+            if self.factory.get(&source, resource_type).is_some() {
+                let removed = self.factory.unregister(&source, resource_type).await;
+                removed.map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(())
+    }
+}

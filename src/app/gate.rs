@@ -1,0 +1,52 @@
+//! When a first configuration may be published: every required type has synced, or is known to be absent.
+
+use std::sync::Arc;
+
+use tidegate_actors::correlation::{Correlation, Gate};
+use tidegate_actors::informer::{Informer, InformerFactory};
+use tidegate_actors::supervisor::{ChildSpec, Restart};
+
+use crate::correlate::Outputs;
+
+/// Names the types that are still missing. `required` are types as `plural.group`; empty: all registered ones.
+pub(super) fn gate(factory: &InformerFactory, required: &[String]) -> Gate {
+    let (factory, required) = (factory.clone(), required.to_vec());
+    Arc::new(move || {
+        let informers = factory.informers();
+        if informers.is_empty() {
+            return vec!["no resource type is registered yet".to_owned()];
+        }
+        let missing = informers.iter().filter(|informer| is_required(informer, &required));
+        let missing = missing.filter(|informer| !informer.status().sync.is_settled());
+        missing.map(|informer| format!("{}:{}", informer.source(), informer.resource_type())).collect()
+    })
+}
+
+fn is_required(informer: &Informer, required: &[String]) -> bool {
+    let of = informer.resource_type();
+    let name = if of.group().is_empty() { of.plural().to_owned() } else { format!("{}.{}", of.plural(), of.group()) };
+    required.is_empty() || required.contains(&name)
+}
+
+/// Tells the correlation to look at its gate whenever one more type has settled.
+pub(super) fn watcher(factory: &InformerFactory, correlation: &Correlation<Outputs>) -> ChildSpec {
+    let (factory, correlation) = (factory.clone(), correlation.clone());
+    let run = move |context: tidegate_actors::supervisor::TaskContext| {
+        let (factory, correlation) = (factory.clone(), correlation.clone());
+        async move {
+            let all = async {
+                for informer in factory.informers() {
+                    informer.lister().settled().await;
+                    correlation.check_gate();
+                }
+            };
+            tokio::select! {
+                biased;
+                () = context.stop.stopped() => {}
+                () = all => {}
+            }
+            Ok(())
+        }
+    };
+    ChildSpec::task("gate", run).restart(Restart::Transient)
+}

@@ -1,0 +1,287 @@
+//! The actor tree, assembled in one readable place.
+//!
+//! ```text
+//! tidegate
+//! ├─ admin                    health, metrics, API                     started first, stopped last
+//! ├─ xds-server               ADS over TCP and a Unix socket
+//! ├─ xds, json, status        publishers
+//! ├─ gateway                  the correlation
+//! ├─ stores/SOURCE/TYPE       one store a resource type
+//! ├─ scanner-SOURCE           what a source needs to run
+//! ├─ sources/SOURCE/TYPE      one reflector a resource type
+//! └─ envoy                    the local proxy                          started last, drained first
+//! ```
+//!
+//! Law: who takes is started before who gives, and stopped after it.
+
+mod catalogue;
+
+mod gate;
+
+mod options;
+
+mod publishers;
+
+mod run;
+
+pub use options::RunOptions;
+pub use run::run;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use tidegate_actors::correlation::{Correlation, Subscribe};
+use tidegate_actors::env::Env;
+use tidegate_actors::id::{Name, ResourceType};
+use tidegate_actors::informer::{InformerFactory, RegisterOptions};
+use tidegate_actors::problem::Problems;
+use tidegate_actors::supervisor::{ChildSpec, Strategy, Supervisor};
+
+use crate::admin::state::AdminState;
+use crate::admin::token::{self, Key};
+use crate::admin::watches::WatchRegistry;
+use crate::admin::{AdminServer, ModelDocument};
+use crate::builder::{SourceContext, Tidegate, Wire};
+use crate::config::{Config, Switch, Token};
+use crate::correlate::{self, Outputs, Settings};
+use crate::proxy::bootstrap::{AdminAddress, Bootstrap, BootstrapOptions, XdsAddress};
+use crate::proxy::child::ChildOptions;
+use crate::proxy::supervised;
+use crate::publish::json::PublishedModel;
+use crate::publish::status::PublishedStatuses;
+use crate::publish::xds::{self, XdsPublisher, XdsServer};
+use catalogue::Types;
+
+/// A running Tidegate: handles to look at it and to end it.
+pub struct App {
+    /// The outside world.
+    pub env: Env,
+    /// What is wrong with somebody's input.
+    pub problems: Problems,
+    /// The root of the tree.
+    pub supervisor: Supervisor,
+    /// Resource types, their stores and listers.
+    pub factory: InformerFactory,
+    /// The gateway's correlation.
+    pub correlation: Correlation<Outputs>,
+    /// The xDS publisher with its clients.
+    pub xds: XdsPublisher,
+    /// The model that is published now.
+    pub model: PublishedModel,
+    /// Every object's conditions.
+    pub statuses: PublishedStatuses,
+    /// Where the admin server listens.
+    pub admin: SocketAddr,
+    /// Where the xDS server listens over TCP.
+    pub xds_address: Option<SocketAddr>,
+    /// Its Unix socket.
+    pub xds_socket: PathBuf,
+    /// What changes need.
+    pub token: Token,
+    /// Run-time watches.
+    pub watches: WatchRegistry,
+}
+
+impl App {
+    /// Starts everything but the proxy, which needs to be found first: see [`App::add_proxy`].
+    ///
+    /// # Errors
+    /// When an address cannot be had, a source cannot be made, or the data directory cannot be written.
+    pub async fn start(tidegate: &Tidegate, config: &Config, options: &RunOptions, env: Env) -> anyhow::Result<Self> {
+        let problems = Problems::default();
+        let supervisor = Supervisor::start("tidegate", Strategy::OneForOne, env.clone()).await?;
+        let factory = InformerFactory::new(env.clone(), supervisor.clone(), problems.clone());
+        let token = token::establish(&config.admin, &config.data_dir, &env)?;
+        let admin = AdminServer::bind(&config.admin, &config.limits, &env).await?;
+        let xds_socket = config.xds.unix_socket.clone().unwrap_or_else(|| config.data_dir.join("xds.sock"));
+        let xds = XdsPublisher::new(xds_options(config, &xds_socket), problems.clone(), env.clone());
+        let xds_server = XdsServer::bind(&xds).await?;
+
+        let catalogue = Types::new(&factory, &tidegate.catalogue);
+        let correlation = correlation(config, &env, &problems, &factory);
+        let watches = WatchRegistry::new(
+            &config.watches,
+            config.limits.watches,
+            &config.data_dir,
+            &env,
+            Arc::new(catalogue.clone()),
+        );
+        let app = Self {
+            admin: admin.address(),
+            xds_address: xds_server.tcp_address(),
+            xds_socket,
+            model: PublishedModel::default(),
+            statuses: PublishedStatuses::default(),
+            env,
+            problems,
+            supervisor,
+            factory,
+            correlation,
+            xds,
+            token,
+            watches,
+        };
+        app.add(publishers::admin(admin, &app.env, app.admin_state(config, options, catalogue))).await?;
+        app.add(publishers::xds_server(xds_server, &app.xds)).await?;
+        for publisher in publishers::all(tidegate, config, &app) {
+            app.add(publisher).await?;
+        }
+        app.add(app.correlation.spec("gateway").escalate(true)).await?;
+        app.add_sources(tidegate, config).await?;
+        app.watches.restore(&app.problems).await;
+        app.add(gate::watcher(&app.factory, &app.correlation)).await?;
+        for actor in &tidegate.actors {
+            app.add(actor(&app.env)).await?;
+        }
+        Ok(app)
+    }
+
+    /// Adds a child to the root.
+    ///
+    /// # Errors
+    /// When the tree is stopping, or there is a child of that name.
+    pub async fn add(&self, spec: ChildSpec) -> anyhow::Result<()> {
+        let name = spec.name().to_string();
+        self.supervisor.add(spec).await.with_context(|| format!("start `{name}`"))
+    }
+
+    async fn add_sources(&self, tidegate: &Tidegate, config: &Config) -> anyhow::Result<()> {
+        let catalogue = Arc::new(tidegate.catalogue.clone());
+        let mut wired: Vec<(Vec<ResourceType>, Arc<dyn Wire>)> =
+            vec![(self.correlation.resource_types().to_vec(), Arc::new(self.correlation.clone()))];
+        for extra in tidegate.correlations.iter().filter_map(|make| make(config, &self.env, &self.problems)) {
+            for child in extra.children {
+                self.add(child).await?;
+            }
+            wired.push((extra.resource_types, extra.correlation));
+        }
+        for source in &config.sources {
+            let make = tidegate.sources.get(&source.kind);
+            let make =
+                make.ok_or_else(|| anyhow!("source `{}`: nobody registered the kind `{}`", source.name, source.kind))?;
+            let context = SourceContext {
+                name: Name::from(source.name.as_str()),
+                env: &self.env,
+                problems: &self.problems,
+                catalogue: &catalogue,
+                limits: &config.limits,
+            };
+            let parts = make(source, &context).map_err(|error| anyhow!("source `{}`: {error}", source.name))?;
+            for child in parts.children {
+                self.add(child).await?;
+            }
+            let name = parts.source.name().clone();
+            self.factory.add_source(parts.source)?;
+            self.wire(&wired, &name, &catalogue).await?;
+        }
+        self.factory.start().await?;
+        Ok(())
+    }
+
+    /// Registers every type that a correlation reads, and connects the stores.
+    async fn wire(
+        &self,
+        wired: &[(Vec<ResourceType>, Arc<dyn Wire>)],
+        source: &Name,
+        catalogue: &crate::source::schema::Catalogue,
+    ) -> anyhow::Result<()> {
+        for (resource_types, correlation) in wired {
+            for resource_type in resource_types {
+                let served = catalogue.get(resource_type.group(), resource_type.kind());
+                if served.is_some_and(|entry| entry.resource_type != *resource_type) {
+                    // Another version of the kind is what sources serve.
+                    continue;
+                }
+                let informer = self.factory.register(source, resource_type.clone(), RegisterOptions::default()).await?;
+                let subscribe: Subscribe = Arc::new(move |port| informer.subscribe(port));
+                correlation.add_input(resource_type, source, subscribe);
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a local Envoy.
+    ///
+    /// # Errors
+    /// When its bootstrap cannot be made, or the tree is stopping.
+    pub async fn add_proxy(&self, config: &Config, envoy: PathBuf) -> anyhow::Result<()> {
+        let admin = AdminAddress::Tcp(config.proxy.admin_address);
+        let socket = std::path::absolute(&self.xds_socket).context("where is the xDS socket?")?;
+        let bootstrap = BootstrapOptions::new("tidegate-local", XdsAddress::Socket(socket), admin.clone());
+        let bootstrap = Bootstrap::new(&bootstrap)?.to_json()?;
+        let mut child = ChildOptions::new(envoy, config.data_dir.join("envoy"), bootstrap, admin);
+        child.concurrency = config.proxy.concurrency;
+        child.drain_timeout = *config.proxy.drain_timeout;
+        config.proxy.log_level.as_str().clone_into(&mut child.log_level);
+        self.add(supervised::child_spec("envoy", child)).await
+    }
+
+    fn admin_state(&self, config: &Config, options: &RunOptions, catalogue: Types) -> AdminState {
+        let (xds, model, clients, statuses) =
+            (self.xds.clone(), self.model.clone(), self.xds.clone(), self.statuses.clone());
+        let (metrics, factory) = (options.metrics.clone(), self.factory.clone());
+        AdminState {
+            actors: Arc::new(self.supervisor.clone()),
+            catalogue: Arc::new(catalogue),
+            problems: self.problems.clone(),
+            required_types: config.gateway.required_types.clone(),
+            published: Arc::new(move || crate::admin::ready::Published { fresh: xds.version() > 0, snapshot: false }),
+            model: Arc::new(move || {
+                let model = model.get();
+                let body = serde_json::to_vec(&*model).unwrap_or_default();
+                (model.version > 0).then(|| ModelDocument { version: model.version.to_string(), body: body.into() })
+            }),
+            statuses: Arc::new(move || {
+                let _ = &statuses;
+                Vec::new()
+            }),
+            proxies: Arc::new(move || serde_json::to_value(clients.clients()).unwrap_or_default()),
+            metrics: Arc::new(move || {
+                factory.record_metrics();
+                metrics.as_ref().map(crate::admin::metrics::render).unwrap_or_default()
+            }),
+            watches: self.watches.clone(),
+            log: options.log.clone(),
+            key: Key::new(&self.token),
+        }
+    }
+}
+
+fn xds_options(config: &Config, socket: &std::path::Path) -> xds::Options {
+    xds::Options {
+        tcp: Some(config.xds.address),
+        unix: Some(socket.to_owned()),
+        allow_all: config.xds.allow_unscoped,
+        max_clients: config.xds.max_clients as usize,
+        keepalive: *config.xds.keepalive_interval,
+        keepalive_timeout: *config.xds.keepalive_timeout,
+        ..xds::Options::default()
+    }
+}
+
+fn correlation(config: &Config, env: &Env, problems: &Problems, factory: &InformerFactory) -> Correlation<Outputs> {
+    let settings = Settings {
+        controller: config.gateway.controller_name.as_str().into(),
+        bind: config.proxy.bind,
+        sources: config.sources.iter().map(|source| source.name.as_str().into()).collect(),
+    };
+    let gate = gate::gate(factory, &config.gateway.required_types);
+    Correlation::new("gateway", env, problems, gate, move |graph| correlate::build(graph, &settings))
+}
+
+/// Whether a local Envoy is wanted, and whether going on without one is an error.
+pub(crate) fn wants_proxy(config: &Config) -> Option<bool> {
+    match config.proxy.managed {
+        Switch::On => Some(true),
+        Switch::Auto => Some(false),
+        Switch::Off => None,
+    }
+}
+
+/// Sections of the config by name, for logs.
+pub(crate) fn summary(config: &Config) -> BTreeMap<&str, &str> {
+    config.sources.iter().map(|source| (source.name.as_str(), source.kind.as_str())).collect()
+}

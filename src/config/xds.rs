@@ -1,0 +1,59 @@
+//! `xds`: how proxies get their configuration.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::problem::Check;
+use super::values::Period;
+
+/// How proxies get their configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Xds {
+    /// Where the xDS server listens over TCP.
+    #[schemars(with = "String")]
+    pub address: SocketAddr,
+    /// Allows an address that is not loopback. What is sent includes private keys and the connection is not
+    /// encrypted, so the network has to be trusted.
+    pub allow_remote: bool,
+    /// A Unix socket to listen on as well; the managed Envoy uses one in `data_dir` if this is not set.
+    pub unix_socket: Option<PathBuf>,
+    /// How many proxies may be connected at once.
+    pub max_clients: u32,
+    /// Whether a proxy that names no Gateways in its node metadata is sent all of them.
+    pub allow_unscoped: bool,
+    /// How often a silent connection is asked whether it is still there.
+    pub keepalive_interval: Period,
+    /// How long the answer to that may take.
+    pub keepalive_timeout: Period,
+}
+
+impl Default for Xds {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 18000)),
+            allow_remote: false,
+            unix_socket: None,
+            max_clients: 1000,
+            allow_unscoped: true,
+            keepalive_interval: Period::from_secs(30),
+            keepalive_timeout: Period::from_secs(10),
+        }
+    }
+}
+
+impl Xds {
+    pub(crate) fn check(&self, check: &mut Check<'_>) {
+        if !self.address.ip().is_loopback() && !self.allow_remote {
+            let reason = "is not a loopback address, and private keys would travel unencrypted; \
+                          set `xds.allow_remote: true` if the network is trusted";
+            check.problem("address", reason);
+        }
+        check.ensure(self.max_clients > 0, "max_clients", "must be at least 1");
+        check.ensure(!self.keepalive_interval.is_zero(), "keepalive_interval", "must be longer than zero");
+        check.ensure(!self.keepalive_timeout.is_zero(), "keepalive_timeout", "must be longer than zero");
+    }
+}

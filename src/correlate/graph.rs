@@ -1,0 +1,338 @@
+//! The whole translation as one graph: read it from top to bottom as a table of contents. Each step is one
+//! function of the other files, given what it may read.
+
+use std::sync::Arc;
+
+use tidegate_actors::correlation::{Collection, Graph, Index, OutputBatch, Taps};
+use tidegate_actors::id::{Name, ObjectKey, ObjectRef};
+
+use super::certificate::{Certificates, Holds};
+use super::gateway::{KnownGateway, Plan};
+use super::reference::GrantKey;
+use super::route::{HostKey, RoutePlan};
+use super::settings::Settings;
+use super::socket::{ListenerKey, Lost, Seats};
+use super::status::{ObjectStatus, Status};
+use super::world::{CertificateWorld, RouteReader};
+use super::{backend, certificate, gateway, gateway_status, reference, route, socket, virtual_host};
+use crate::model::{
+    Cluster, ClusterId, Endpoints, GatewayId, Listener, ListenerId, ModelUpdate, Precedence, Route, Secret, SecretId,
+    VirtualHost, VirtualHostId,
+};
+use crate::resource::endpoint_slice::EndpointSlice;
+use crate::resource::gateway::Gateway;
+use crate::resource::gateway_class::GatewayClass;
+use crate::resource::http_route::HttpRoute;
+use crate::resource::namespace::Namespace;
+use crate::resource::reference_grant::ReferenceGrant;
+use crate::resource::secret::Secret as SecretView;
+use crate::resource::service::Service;
+use crate::resource::{View, types};
+
+/// Views by object.
+pub type Views<S> = Collection<ObjectKey, View<S>>;
+
+/// The collections that publishers read.
+#[derive(Clone, Copy)]
+pub struct Outputs {
+    /// Bound sockets with their filter chains.
+    pub listeners: Collection<ListenerId, Listener>,
+    /// Virtual hosts with their routes.
+    pub virtual_hosts: Collection<VirtualHostId, VirtualHost>,
+    /// Services' ports that routes use.
+    pub clusters: Collection<ClusterId, Cluster>,
+    /// Their endpoints.
+    pub endpoints: Collection<ClusterId, Endpoints>,
+    /// Certificates that listeners use.
+    pub secrets: Collection<SecretId, Secret>,
+    /// What objects are told.
+    pub statuses: Collection<ObjectRef, ObjectStatus>,
+}
+
+impl Outputs {
+    /// Taps of everything.
+    pub fn taps(&self) -> Taps {
+        let mut taps = Taps::default();
+        taps.add(self.listeners).add(self.virtual_hosts).add(self.clusters).add(self.endpoints).add(self.secrets);
+        taps.add(self.statuses);
+        taps
+    }
+
+    /// The model's part of a batch.
+    pub fn model_update(&self, batch: &OutputBatch) -> ModelUpdate {
+        fn latest<K: tidegate_actors::correlation::Key, V: tidegate_actors::correlation::Value>(
+            batch: &OutputBatch,
+            of: Collection<K, V>,
+        ) -> Vec<(K, Option<Arc<V>>)> {
+            batch.changes(of).iter().map(|(key, change)| (key.clone(), change.new.clone())).collect()
+        }
+        ModelUpdate {
+            version: batch.version(),
+            since: batch.since(),
+            listeners: latest(batch, self.listeners),
+            virtual_hosts: latest(batch, self.virtual_hosts),
+            clusters: latest(batch, self.clusters),
+            endpoints: latest(batch, self.endpoints),
+            secrets: latest(batch, self.secrets),
+        }
+    }
+}
+
+/// The views of what is read.
+#[derive(Clone, Copy)]
+pub(super) struct Sources {
+    pub classes: Views<GatewayClass>,
+    pub gateways: Views<Gateway>,
+    pub routes: Views<HttpRoute>,
+    pub grants: Index<ObjectKey, View<ReferenceGrant>, GrantKey>,
+    pub services: Views<Service>,
+    pub slices: Index<ObjectKey, View<EndpointSlice>, ObjectKey>,
+    pub secrets: Views<SecretView>,
+    pub namespaces: Views<Namespace>,
+}
+
+/// Adds the translation to a graph.
+pub fn build(graph: &mut Graph, settings: &Settings) -> Outputs {
+    let settings = Arc::new(settings.clone());
+    let sources = sources(graph);
+    let gateways = gateways(graph, &settings, sources);
+    let services = services(graph, sources);
+    let routes = routes(graph, &settings, sources, gateways, services);
+    let (clusters, endpoints) = clusters(graph, sources, routes);
+    let listeners = listeners(graph, gateways);
+    Outputs {
+        listeners,
+        virtual_hosts: virtual_hosts(graph, gateways, routes),
+        clusters,
+        endpoints,
+        secrets: secrets(graph, sources, listeners),
+        statuses: statuses(graph, &settings, sources, gateways, routes),
+    }
+}
+
+fn sources(graph: &mut Graph) -> Sources {
+    let v1 = graph.source::<View<ReferenceGrant>>(&types::reference_grant());
+    let v1beta1 = graph.source::<View<ReferenceGrant>>(&types::reference_grant_v1beta1());
+    let grants = graph.union("reference grants", &[v1, v1beta1]);
+    let slices = graph.source::<View<EndpointSlice>>(&types::endpoint_slice());
+    Sources {
+        classes: graph.source(&types::gateway_class()),
+        gateways: graph.source(&types::gateway()),
+        routes: graph.source(&types::http_route()),
+        grants: graph.index(grants, |_, grant| reference::allowances(grant)),
+        services: graph.source(&types::service()),
+        slices: graph.index(slices, |key, slice| {
+            let of = |service: &Name| ObjectKey { name: service.clone(), ..key.clone() };
+            slice.spec.service.iter().map(of).collect()
+        }),
+        secrets: graph.source(&types::secret()),
+        namespaces: graph.source(&types::namespace()),
+    }
+}
+
+/// What Gateways and the sockets that they share come to, without any route.
+#[derive(Clone, Copy)]
+pub(super) struct Gateways {
+    pub known: Collection<ObjectKey, KnownGateway>,
+    pub seats: Collection<ListenerId, Seats>,
+    pub lost: Collection<(ListenerKey, ListenerId), Lost>,
+    pub certificates: Collection<ListenerKey, Certificates>,
+}
+
+fn gateways(graph: &mut Graph, settings: &Arc<Settings>, sources: Sources) -> Gateways {
+    let with = settings.clone();
+    let known = graph.correlate("gateways", sources.gateways, move |ctx, key, gateway| {
+        let mut classes = with.keys(&key.source, None, &gateway.spec.class);
+        let class = classes.find_map(|key| ctx.fetch(sources.classes, &key));
+        let acceptance = class.and_then(|class| gateway::class_acceptance(&with, &class.spec));
+        let known = match acceptance {
+            Some(class) => KnownGateway::Ours(gateway::plan(&with, &class, &gateway.spec)),
+            None => KnownGateway::Foreign,
+        };
+        vec![(key.clone(), known)]
+    });
+    let claims = graph.correlate("socket claims", sources.gateways, move |ctx, key, gateway| {
+        let known = ctx.fetch(known, key);
+        let claims = ours(known.as_deref()).map(|plan| gateway::claims(gateway, plan)).unwrap_or_default();
+        claims.into_iter().map(|(socket, seniority, claim)| ((socket, seniority), Arc::new(claim))).collect()
+    });
+    let sockets =
+        graph.group("sockets", claims, |(socket, seniority), claim| (*socket, seniority.clone(), claim.clone()));
+    let seats = graph.correlate("socket seats", sockets, |_, socket, claims| vec![(*socket, socket::allot(claims).0)]);
+    let lost = graph.correlate("socket conflicts", sockets, |_, socket, claims| {
+        let lost = socket::allot(claims).1.into_iter();
+        lost.map(|(listener, lost)| ((listener, *socket), lost)).collect()
+    });
+    let held = graph.correlate("certificates", sources.secrets, |_, key, secret| {
+        let holds = if secret.spec.tls.is_some() { Holds::Certificate } else { Holds::SomethingElse };
+        vec![(key.clone(), holds)]
+    });
+    let with = settings.clone();
+    let certificates = graph.correlate("listener certificates", sources.gateways, move |ctx, key, gateway| {
+        let known = ctx.fetch(known, key);
+        let plan = ours(known.as_deref());
+        let listeners = gateway.spec.listeners.iter().zip(plan.iter().flat_map(|plan| &plan.listeners));
+        let mut world = CertificateWorld { ctx, grants: sources.grants, held };
+        let secure = listeners.filter(|(_, plan)| plan.secure);
+        let certificates = secure.map(|(listener, _)| {
+            let listener_key = ListenerKey { gateway: key.clone(), name: listener.name.clone() };
+            (listener_key, certificate::certificates(&with, gateway, listener, &mut world))
+        });
+        certificates.collect()
+    });
+    Gateways { known, seats, lost, certificates }
+}
+
+fn ours(known: Option<&KnownGateway>) -> Option<&Plan> {
+    match known {
+        Some(KnownGateway::Ours(plan)) => Some(plan),
+        _ => None,
+    }
+}
+
+/// What routes see of Services: little, so that few changes concern them.
+#[derive(Clone, Copy)]
+pub(super) struct Services {
+    pub known: Collection<ObjectKey, backend::ServiceState>,
+    pub ports: Collection<ClusterId, backend::PortState>,
+}
+
+fn services(graph: &mut Graph, sources: Sources) -> Services {
+    Services {
+        known: graph.correlate("services", sources.services, |_, key, service| {
+            vec![(key.clone(), backend::service_state(&service.spec))]
+        }),
+        ports: graph.correlate("service ports", sources.services, |_, _, service| backend::ports(service)),
+    }
+}
+
+/// What becomes of routes.
+#[derive(Clone, Copy)]
+pub(super) struct Routes {
+    pub plans: Collection<ObjectKey, RoutePlan>,
+    pub entries: Collection<(HostKey, Precedence), Arc<Route>>,
+    pub attached: Index<(ListenerKey, ObjectKey), (), ListenerKey>,
+    pub cluster_users: Collection<(ClusterId, GatewayId), ()>,
+}
+
+fn routes(
+    graph: &mut Graph,
+    settings: &Arc<Settings>,
+    sources: Sources,
+    gateways: Gateways,
+    services: Services,
+) -> Routes {
+    let with = settings.clone();
+    let plans = graph.correlate("routes", sources.routes, move |ctx, key, view| {
+        let mut reader = RouteReader { ctx, settings: &with, route: view, sources, gateways, services };
+        vec![(key.clone(), route::translate(&with, view, &mut reader))]
+    });
+    let entries = graph.correlate("route entries", plans, |_, _, plan| {
+        let entry =
+            |(host, place, route): &(HostKey, Precedence, Arc<Route>)| ((host.clone(), place.clone()), route.clone());
+        plan.entries.iter().map(entry).collect()
+    });
+    let attached = graph.correlate("attached routes", plans, |_, key, plan| {
+        plan.attached.iter().map(|listener| ((listener.clone(), key.clone()), ())).collect()
+    });
+    let cluster_users = graph
+        .correlate("cluster users", plans, |_, _, plan| plan.clusters.iter().map(|user| (user.clone(), ())).collect());
+    let attached = graph.index(attached, |(listener, _), ()| vec![listener.clone()]);
+    Routes { plans, entries, attached, cluster_users }
+}
+
+fn clusters(
+    graph: &mut Graph,
+    sources: Sources,
+    routes: Routes,
+) -> (Collection<ClusterId, Cluster>, Collection<ClusterId, Endpoints>) {
+    let users = graph.group("clusters' gateways", routes.cluster_users, |(cluster, gateway), ()| {
+        (cluster.clone(), gateway.clone(), Arc::new(()))
+    });
+    let clusters = graph.correlate("clusters", users, move |ctx, id, gateways| {
+        let service = ctx.fetch(sources.services, &backend::service_key(id));
+        let gateways: Arc<[GatewayId]> = gateways.iter().map(|(gateway, _)| gateway.clone()).collect();
+        let cluster = service.and_then(|service| backend::cluster(id, &service, gateways));
+        cluster.map(|cluster| (id.clone(), cluster)).into_iter().collect()
+    });
+    let endpoints = graph.correlate("endpoints", users, move |ctx, id, _| {
+        let key = backend::service_key(id);
+        let service = ctx.fetch(sources.services, &key);
+        let slices = ctx.fetch_by(sources.slices, &key);
+        let endpoints = service.and_then(|service| backend::endpoints(id, &service.spec, &slices));
+        endpoints.map(|endpoints| (id.clone(), endpoints)).into_iter().collect()
+    });
+    (clusters, endpoints)
+}
+
+fn listeners(graph: &mut Graph, gateways: Gateways) -> Collection<ListenerId, Listener> {
+    graph.correlate("listeners", gateways.seats, move |ctx, socket, seats| {
+        let listener = virtual_host::listener(socket, seats, |key| ctx.fetch(gateways.certificates, key));
+        listener.map(|listener| (*socket, listener)).into_iter().collect()
+    })
+}
+
+fn virtual_hosts(graph: &mut Graph, gateways: Gateways, routes: Routes) -> Collection<VirtualHostId, VirtualHost> {
+    let groups = graph.group("routes of virtual hosts", routes.entries, |(host, place), route| {
+        (host.clone(), place.clone(), route.clone())
+    });
+    let with_routes = graph.correlate("virtual hosts with routes", groups, |_, host, routes| {
+        vec![(host.id.clone(), virtual_host::with_routes(host, routes))]
+    });
+    let bare = graph.correlate("bare virtual hosts", gateways.seats, |_, socket, seats| {
+        let hosts = socket::bare_hosts(socket, seats).into_iter();
+        hosts.map(|(id, host)| (id.clone(), virtual_host::bare(id, &host))).collect()
+    });
+    graph.union("virtual hosts", &[with_routes, bare])
+}
+
+fn secrets(
+    graph: &mut Graph,
+    sources: Sources,
+    listeners: Collection<ListenerId, Listener>,
+) -> Collection<SecretId, Secret> {
+    let uses = graph.correlate("certificate users", listeners, |_, _, listener| {
+        virtual_host::certificates(listener).map(|user| (user, ())).collect()
+    });
+    let users =
+        graph.group("secrets' gateways", uses, |(secret, gateway), ()| (secret.clone(), gateway.clone(), Arc::new(())));
+    graph.correlate("secrets", users, move |ctx, id, gateways| {
+        let view = ctx.fetch(sources.secrets, &certificate::secret_key(id));
+        let gateways: Arc<[GatewayId]> = gateways.iter().map(|(gateway, _)| gateway.clone()).collect();
+        let secret = view.and_then(|view| certificate::secret(id, &view, gateways));
+        secret.map(|secret| (id.clone(), secret)).into_iter().collect()
+    })
+}
+
+fn statuses(
+    graph: &mut Graph,
+    settings: &Arc<Settings>,
+    sources: Sources,
+    gateways: Gateways,
+    routes: Routes,
+) -> Collection<ObjectRef, ObjectStatus> {
+    let status =
+        |object: &ObjectRef, status: Status| vec![(object.clone(), ObjectStatus { object: object.clone(), status })];
+    let with = settings.clone();
+    let of_classes = graph.correlate("gateway class statuses", sources.classes, move |_, _, class| {
+        let acceptance = gateway::class_acceptance(&with, &class.spec);
+        let of = |acceptance| Status::GatewayClass(gateway_status::class_status(class, &acceptance));
+        acceptance.map(|acceptance| status(&class.object, of(acceptance))).unwrap_or_default()
+    });
+    let of_gateways = graph.correlate("gateway statuses", sources.gateways, move |ctx, key, gateway| {
+        let known = ctx.fetch(gateways.known, key);
+        let Some(plan) = ours(known.as_deref()) else { return Vec::new() };
+        let facts = plan.listeners.iter().map(|listener| {
+            let listener_key = ListenerKey { gateway: key.clone(), name: listener.name.clone() };
+            super::world::listener_facts(ctx, gateways, routes, &listener_key, listener)
+        });
+        let facts: Vec<_> = facts.collect();
+        status(&gateway.object, Status::Gateway(gateway_status::gateway_status(gateway, plan, &facts)))
+    });
+    let of_routes = graph.correlate("route statuses", routes.plans, move |_, key, plan| {
+        let object = ObjectRef { resource_type: types::http_route(), key: key.clone() };
+        let of = |of: &super::status::RouteStatus| status(&object, Status::Route(of.clone()));
+        plan.status.as_ref().map(of).unwrap_or_default()
+    });
+    graph.union("statuses", &[of_classes, of_gateways, of_routes])
+}

@@ -1,0 +1,48 @@
+//! What of the configuration decides translations.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use tidegate_actors::id::{Name, ObjectKey};
+
+/// Settings of the translation. Other settings mean another graph.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// GatewayClasses with this `controllerName` are ours.
+    pub controller: Name,
+    /// Where listeners bind whose Gateway asks for no address.
+    pub bind: IpAddr,
+    /// The sources, in the order of the configuration: a reference resolves in its own source first, then in
+    /// the others in this order.
+    pub sources: Vec<Name>,
+}
+
+/// The `controllerName` of our GatewayClasses, unless the configuration names another.
+pub const CONTROLLER: &str = "tidegate.dev/gateway-controller";
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { controller: CONTROLLER.into(), bind: IpAddr::V4(Ipv4Addr::LOCALHOST), sources: Vec::new() }
+    }
+}
+
+impl Settings {
+    /// The sources in which something that `own` refers to is looked up, in order.
+    pub fn search<'a>(&'a self, own: &'a Name) -> impl Iterator<Item = &'a Name> {
+        std::iter::once(own).chain(self.sources.iter().filter(move |source| *source != own))
+    }
+
+    /// The keys under which an object that `own` refers to is looked up, in order.
+    pub fn keys<'a>(
+        &'a self,
+        own: &'a Name,
+        namespace: Option<&'a Name>,
+        name: &'a Name,
+    ) -> impl Iterator<Item = ObjectKey> + 'a {
+        let key = move |source: &Name| ObjectKey {
+            source: source.clone(),
+            namespace: namespace.cloned(),
+            name: name.clone(),
+        };
+        self.search(own).map(key)
+    }
+}

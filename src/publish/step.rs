@@ -1,0 +1,68 @@
+//! From a correlation's batch of outputs to a step of the model. A full batch (after a restart) names what
+//! there is; what was there before and is not named becomes a removal.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tidegate_actors::correlation::{Collection, Key, OutputBatch, Taps, Value};
+
+use crate::correlate::Outputs;
+use crate::model::{ClusterId, ListenerId, ModelUpdate, SecretId, VirtualHostId};
+
+/// The collections that make up the model.
+pub fn model_taps(collections: &Outputs) -> Taps {
+    let mut taps = Taps::default();
+    taps.add(collections.listeners)
+        .add(collections.virtual_hosts)
+        .add(collections.clusters)
+        .add(collections.endpoints)
+        .add(collections.secrets);
+    taps
+}
+
+/// Remembers which keys a consumer has, over restarts of everybody before it.
+#[derive(Default)]
+pub struct Steps {
+    listeners: BTreeSet<ListenerId>,
+    virtual_hosts: BTreeSet<VirtualHostId>,
+    clusters: BTreeSet<ClusterId>,
+    endpoints: BTreeSet<ClusterId>,
+    secrets: BTreeSet<SecretId>,
+}
+
+impl Steps {
+    /// The step that a batch means for this consumer.
+    pub fn step(&mut self, batch: &OutputBatch, collections: &Outputs) -> ModelUpdate {
+        ModelUpdate {
+            version: batch.version(),
+            since: batch.since(),
+            listeners: changes(batch, collections.listeners, &mut self.listeners),
+            virtual_hosts: changes(batch, collections.virtual_hosts, &mut self.virtual_hosts),
+            clusters: changes(batch, collections.clusters, &mut self.clusters),
+            endpoints: changes(batch, collections.endpoints, &mut self.endpoints),
+            secrets: changes(batch, collections.secrets, &mut self.secrets),
+        }
+    }
+}
+
+fn changes<K: Key, V: Value>(
+    batch: &OutputBatch,
+    of: Collection<K, V>,
+    known: &mut BTreeSet<K>,
+) -> Vec<(K, Option<Arc<V>>)> {
+    let changes = batch.changes(of).iter().map(|(key, change)| (key.clone(), change.new.clone()));
+    let mut changes: Vec<_> = changes.collect();
+    if batch.is_full() {
+        let named: BTreeSet<&K> = changes.iter().map(|(key, _)| key).collect();
+        let gone: Vec<K> = known.iter().filter(|key| !named.contains(key)).cloned().collect();
+        changes.extend(gone.into_iter().map(|key| (key, None)));
+    }
+    for (key, value) in &changes {
+        if value.is_some() {
+            known.insert(key.clone());
+        } else {
+            known.remove(key);
+        }
+    }
+    changes
+}

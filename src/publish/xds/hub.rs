@@ -1,0 +1,97 @@
+//! What clients share: the cache, and the word that it changed. The publisher's handle to all of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use tidegate_actors::env::Env;
+use tidegate_actors::problem::Problems;
+use tokio::sync::watch;
+
+use super::cache::{Cache, Checks};
+use super::options::Options;
+use super::status::ClientStatus;
+use crate::model::ModelUpdate;
+
+/// Publishes the model to Envoys over xDS. Cheap to clone; all clones are one publisher.
+#[derive(Clone)]
+pub struct XdsPublisher {
+    pub(super) hub: Arc<Hub>,
+}
+
+pub(super) struct Hub {
+    pub options: Options,
+    pub env: Env,
+    pub problems: Problems,
+    pub cache: RwLock<Cache>,
+    /// Held while an update is applied; clients read the cache meanwhile.
+    writer: Mutex<Checks>,
+    changed: watch::Sender<u64>,
+    pub clients: Mutex<BTreeMap<u64, Arc<Mutex<ClientStatus>>>>,
+    next_client: AtomicU64,
+}
+
+impl XdsPublisher {
+    /// A publisher that has nothing yet, and says nothing to anybody until it does.
+    pub fn new(options: Options, problems: Problems, env: Env) -> Self {
+        let hub = Hub {
+            options,
+            env,
+            cache: RwLock::new(Cache::default()),
+            writer: Mutex::new(Checks::new(problems.clone())),
+            problems,
+            changed: watch::Sender::new(0),
+            clients: Mutex::new(BTreeMap::new()),
+            next_client: AtomicU64::new(1),
+        };
+        Self { hub: Arc::new(hub) }
+    }
+
+    /// Applies a step of the model and tells all clients, without waiting for any of them.
+    pub fn apply(&self, update: &ModelUpdate) {
+        let mut checks = self.hub.writer.lock();
+        // Nobody else writes while we hold the checks, so what is prepared against is what it is committed to.
+        let step = self.hub.cache.read().prepare(update);
+        let (touched, version) = {
+            let mut cache = self.hub.cache.write();
+            (cache.commit(step), cache.version())
+        };
+        checks.run(&self.hub.cache.read(), &touched);
+        self.hub.changed.send_replace(version);
+    }
+
+    /// The model's version that clients are being sent; 0 before the first.
+    pub fn version(&self) -> u64 {
+        *self.hub.changed.borrow()
+    }
+
+    /// Whether there is something to publish. Before that, clients are connected and told nothing.
+    pub fn is_ready(&self) -> bool {
+        self.version() > 0
+    }
+
+    /// Waits until there is something to publish.
+    pub async fn ready(&self) {
+        // It fails only when the sender is gone, which this handle keeps.
+        let _ = self.hub.changed.subscribe().wait_for(|version| *version > 0).await;
+    }
+
+    /// All connected clients, in the order in which they came.
+    pub fn clients(&self) -> Vec<ClientStatus> {
+        let clients: Vec<_> = self.hub.clients.lock().values().cloned().collect();
+        clients.iter().map(|client| client.lock().clone()).collect()
+    }
+}
+
+impl Hub {
+    /// A number for the next client.
+    pub fn next_client(&self) -> u64 {
+        self.next_client.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Tells of every change from now on.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+}

@@ -1,0 +1,56 @@
+//! Envoy configuration over xDS: state of the world and delta ADS over gRPC.
+//!
+//! ```text
+//! ModelUpdate ─▶ encode ─▶ cache ─▶ session (one a client: delta | sotw, nack) ─▶ client's task ─▶ Envoy
+//! ```
+//!
+//! Invariants: `encode`, `cache` and `session` know no network and no clock but the time they are handed; a
+//! resource is encoded once and shared by all clients; one client's stall, NACK or end touches no other client.
+
+mod encode;
+
+mod kind;
+
+mod rope;
+
+mod wire;
+
+mod resource;
+
+mod scope;
+
+mod cache;
+
+mod session;
+
+mod delta;
+
+mod sotw;
+
+mod nack;
+
+mod protocol;
+
+mod status;
+
+mod report;
+
+mod options;
+
+mod hub;
+
+mod client;
+
+mod codec;
+
+mod service;
+
+mod server;
+
+pub use hub::XdsPublisher;
+pub use kind::Kind;
+pub use options::Options;
+pub use scope::METADATA_KEY;
+pub use server::{ServerError, XdsServer};
+pub use session::WARMING;
+pub use status::{ClientStatus, TypeStatus};

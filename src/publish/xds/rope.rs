@@ -1,0 +1,202 @@
+//! Encoded bytes in shared segments, and content hashes that combine: a message of megabytes of which one
+//! segment changed is neither copied nor hashed again.
+//!
+//! Laws: a rope never changes once it was handed out; two ropes of equal content have equal digests if their
+//! parts were cut at the same entries, however these are grouped.
+
+use std::fmt;
+
+use bytes::{Buf, BufMut, Bytes};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+/// Bytes in segments.
+#[derive(Clone, Debug, Default)]
+pub struct Rope {
+    segments: Vec<Bytes>,
+    len: usize,
+}
+
+impl Rope {
+    /// An empty rope with room for so many segments.
+    pub fn with_capacity(segments: usize) -> Self {
+        Self { segments: Vec::with_capacity(segments), len: 0 }
+    }
+
+    /// Appends a segment.
+    pub fn push(&mut self, segment: Bytes) {
+        if !segment.is_empty() {
+            self.len += segment.len();
+            self.segments.push(segment);
+        }
+    }
+
+    /// Appends another rope, sharing its segments.
+    pub fn append(&mut self, other: &Self) {
+        self.len += other.len;
+        self.segments.extend(other.segments.iter().cloned());
+    }
+
+    /// Bytes in it.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The segments, in order.
+    pub fn segments(&self) -> &[Bytes] {
+        &self.segments
+    }
+
+    /// Copies all of it into a buffer.
+    pub fn write(&self, into: &mut impl BufMut) {
+        for segment in &self.segments {
+            into.put_slice(segment);
+        }
+    }
+
+    /// All of it in one piece, for tests and for people.
+    pub fn flat(&self) -> Bytes {
+        let mut flat = Vec::with_capacity(self.len);
+        self.write(&mut flat);
+        Bytes::from(flat)
+    }
+
+    /// Reads it as one buffer.
+    pub fn reader(&self) -> impl Buf + '_ {
+        RopeReader { segments: &self.segments, at: 0, left: self.len }
+    }
+}
+
+impl From<Vec<u8>> for Rope {
+    fn from(bytes: Vec<u8>) -> Self {
+        let mut rope = Self::with_capacity(1);
+        rope.push(Bytes::from(bytes));
+        rope
+    }
+}
+
+struct RopeReader<'a> {
+    segments: &'a [Bytes],
+    at: usize,
+    left: usize,
+}
+
+impl Buf for RopeReader<'_> {
+    fn remaining(&self) -> usize {
+        self.left
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.segments.first().map_or(&[], |segment| &segment[self.at..])
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        self.left -= count;
+        while let Some(first) = self.segments.first() {
+            let here = first.len() - self.at;
+            if count < here {
+                self.at += count;
+                return;
+            }
+            count -= here;
+            self.at = 0;
+            self.segments = &self.segments[1..];
+        }
+    }
+}
+
+/// What a resource's content hashes to: its version, in hexadecimal on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Version(pub u64);
+
+impl Version {
+    /// The version that a client names; `None` if it cannot be one of ours.
+    pub fn parse(text: &str) -> Option<Self> {
+        (text.len() == 16).then(|| u64::from_str_radix(text, 16).ok()).flatten().map(Self)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The hash of a sequence of entries as a polynomial over their own hashes, so that neighbouring parts combine
+/// without looking at the entries again, and the grouping into parts does not matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest {
+    sum: u128,
+    power: u128,
+}
+
+impl Digest {
+    /// Odd, so that no power of it vanishes; congruent to 5 modulo 8, so that its order is as large as it gets.
+    const BASE: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+
+    /// Of nothing.
+    pub const EMPTY: Self = Self { sum: 0, power: 1 };
+
+    /// Of one entry.
+    pub fn of(entry: &[u8]) -> Self {
+        Self { sum: xxh3_128(entry), power: Self::BASE }
+    }
+
+    /// Of this and then that.
+    pub fn then(self, next: Self) -> Self {
+        Self {
+            sum: self.sum.wrapping_mul(next.power).wrapping_add(next.sum),
+            power: self.power.wrapping_mul(next.power),
+        }
+    }
+
+    /// As a version.
+    pub fn version(self) -> Version {
+        Version(xxh3_64(&self.sum.to_le_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_does_not_depend_on_how_entries_are_grouped_but_on_their_order() {
+        let [a, b, c] = [&b"a"[..], b"b", b"c"].map(Digest::of);
+        assert_eq!(a.then(b).then(c), a.then(b.then(c)));
+        assert_eq!(Digest::EMPTY.then(a), a.then(Digest::EMPTY));
+        assert_ne!(a.then(b).version(), b.then(a).version());
+        assert_ne!(a.then(a).version(), a.version());
+    }
+
+    #[test]
+    fn a_rope_reads_as_its_segments_one_after_the_other() {
+        let mut rope = Rope::default();
+        for part in ["ab", "", "cde", "f"] {
+            rope.push(Bytes::copy_from_slice(part.as_bytes()));
+        }
+        assert_eq!(&rope.flat()[..], b"abcdef");
+        let mut reader = rope.reader();
+        assert_eq!(&reader.copy_to_bytes(3)[..], b"abc");
+        assert_eq!(&reader.copy_to_bytes(3)[..], b"def");
+        assert!(!reader.has_remaining());
+    }
+
+    #[test]
+    fn a_version_reads_back_from_its_text_and_nothing_else_does() {
+        let version = Digest::of(b"x").version();
+        assert_eq!(Version::parse(&version.to_string()), Some(version));
+        assert_eq!(Version::parse("1"), None);
+        assert_eq!(Version::parse("not-a-version-ok"), None);
+    }
+}

@@ -1,0 +1,307 @@
+//! What one client has, wants and is owed, as a state machine without a network: requests and changes go in,
+//! responses and events come out. What is particular to delta and to state of the world is in their own files.
+//!
+//! Laws: one response in flight a type; everything else is coalesced by name, so a client that stalls costs
+//! memory bounded by the number of names; a session never looks at another one.
+
+mod send;
+mod state;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_actors::id::Name;
+use tokio::time::Instant;
+
+pub use state::{Held, InFlight, Item, Known, Pending, TypeState};
+
+use super::cache::{Cache, View, table_of};
+use super::kind::Kind;
+use super::resource::Resource;
+
+/// How long routes wait for a new cluster to become usable.
+pub const WARMING: Duration = Duration::from_secs(5);
+
+/// A response to be sent.
+#[derive(Debug)]
+pub struct Response {
+    /// Its type.
+    pub kind: Kind,
+    /// Its nonce.
+    pub nonce: u64,
+    /// Delta: the model's version; state of the world: hash of what is in it.
+    pub version: String,
+    /// What is added or changed; in state of the world, for types whose absence deletes, everything.
+    pub resources: Vec<Arc<Resource>>,
+    /// Delta: what there is not.
+    pub removed: Vec<Name>,
+}
+
+/// Something that others want to hear of.
+#[derive(Debug)]
+pub enum Event {
+    /// A response was accepted.
+    Acked {
+        /// Its type.
+        kind: Kind,
+        /// When the oldest change in it reached us.
+        since: Option<Instant>,
+    },
+    /// A response was rejected.
+    Nacked {
+        /// Its type.
+        kind: Kind,
+    },
+    /// A resource is rejected by itself, and is held back.
+    Held {
+        /// What was rejected.
+        resource: Arc<Resource>,
+        /// What the client has instead, if that came over this stream.
+        good: Option<Arc<Resource>>,
+        /// In the client's words.
+        reason: String,
+    },
+    /// A resource is no longer held back.
+    Healed {
+        /// Its type.
+        kind: Kind,
+        /// Its name.
+        name: Name,
+    },
+}
+
+/// What a client did that ends its stream.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// It asks for more names than the server allows one client.
+    #[error("{subscriptions} resource names subscribed, {limit} allowed a client (xds.max_subscriptions)")]
+    TooManySubscriptions {
+        /// How many.
+        subscriptions: usize,
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// See the module.
+pub struct Session {
+    pub(super) view: View,
+    pub(super) types: [TypeState; Kind::COUNT],
+    /// Clusters that the client is being told of and cannot use yet, and until when routes wait for them.
+    warming: BTreeMap<Name, Instant>,
+    /// Set when a client comes back with clusters: until it has asked for its routes too, or until then, no
+    /// cluster is taken from it, since its routes may still lead there.
+    settles: Option<Instant>,
+    /// The cache's version that was last looked at.
+    seen: u64,
+    nonce: u64,
+    max_subscriptions: usize,
+    responses: Vec<Response>,
+    events: Vec<Event>,
+}
+
+impl Session {
+    /// A client that has asked for nothing yet.
+    pub fn new(view: View, max_subscriptions: usize) -> Self {
+        Self {
+            view,
+            types: Default::default(),
+            warming: BTreeMap::new(),
+            settles: None,
+            seen: 0,
+            nonce: 0,
+            max_subscriptions,
+            responses: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// What is to be sent now, in order.
+    pub fn take_responses(&mut self) -> Vec<Response> {
+        std::mem::take(&mut self.responses)
+    }
+
+    /// What happened.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// The state of a type, to be shown.
+    pub fn state(&self, kind: Kind) -> &TypeState {
+        &self.types[kind as usize]
+    }
+
+    /// The newest version of the model that the client has confirmed all of that it wants.
+    pub fn live(&self) -> u64 {
+        let oldest = self.types.iter().filter_map(TypeState::oldest_unconfirmed).min();
+        oldest.map_or(self.seen, |oldest| oldest.saturating_sub(1))
+    }
+
+    /// When [`on_tick`](Self::on_tick) is next worth calling.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.warming.values().chain(&self.settles).min().copied()
+    }
+
+    /// The cache changed.
+    pub fn on_change(&mut self, cache: &Cache, now: Instant) {
+        match cache.changes_since(self.seen) {
+            Some(entries) => {
+                for entry in entries {
+                    self.note(cache, entry.kind, &entry.name, entry.version, entry.since);
+                }
+            }
+            None => {
+                for kind in Kind::ALL {
+                    self.mark_all(cache, kind);
+                }
+            }
+        }
+        self.seen = cache.version();
+        self.advance(cache, now);
+    }
+
+    /// Time went by.
+    pub fn on_tick(&mut self, cache: &Cache, now: Instant) {
+        self.warming.retain(|_, deadline| *deadline > now);
+        self.settles = self.settles.filter(|deadline| *deadline > now);
+        self.advance(cache, now);
+    }
+
+    fn note(&mut self, cache: &Cache, kind: Kind, name: &Name, version: u64, since: Option<Instant>) {
+        if kind == Kind::VirtualHost && self.view.inline {
+            let table = Name::from(table_of(name));
+            return self.note(cache, Kind::RouteConfig, &table, version, since);
+        }
+        if self.is_wanted(kind, name) {
+            self.types[kind as usize].mark(name, version, since, false);
+        }
+    }
+
+    /// Envoy drops a virtual host whose table it does not have, but remembers its version; so it gets one only
+    /// with, or after, its table. Whoever asks by name gets what it asks for.
+    fn is_wanted(&self, kind: Kind, name: &str) -> bool {
+        let state = self.state(kind);
+        if kind != Kind::VirtualHost || state.names.contains(name) {
+            return state.wants(name);
+        }
+        state.wildcard && self.state(Kind::RouteConfig).known.contains_key(table_of(name))
+    }
+
+    /// Looks at everything of a type that the client wants or has.
+    pub(super) fn mark_all(&mut self, cache: &Cache, kind: Kind) {
+        if !self.state(kind).requested {
+            return;
+        }
+        let mut names = cache.names(kind, &self.view);
+        names.retain(|name| self.is_wanted(kind, name));
+        let state = &mut self.types[kind as usize];
+        let known: Vec<Name> = state.known.keys().cloned().collect();
+        for name in names.into_iter().chain(known) {
+            state.mark(&name, cache.version(), None, false);
+        }
+    }
+
+    /// The client's answer to a response: `error` if it rejects it. An answer to another one than that in flight
+    /// is late, and says nothing.
+    pub(super) fn on_answer(&mut self, cache: &Cache, kind: Kind, nonce: u64, error: Option<&str>) {
+        let state = &mut self.types[kind as usize];
+        if state.in_flight.as_ref().is_none_or(|sent| sent.nonce != nonce) {
+            return;
+        }
+        let Some(sent) = state.in_flight.take() else { return };
+        match error {
+            None => self.on_ack(cache, kind, sent),
+            Some(reason) => self.on_nack(kind, sent, reason),
+        }
+    }
+
+    fn on_ack(&mut self, cache: &Cache, kind: Kind, sent: InFlight) {
+        let since = sent.items.iter().filter_map(|item| item.pending.since).min();
+        self.events.push(Event::Acked { kind, since });
+        self.types[kind as usize].acked = Some(sent.version);
+        for Item { name, resource, .. } in sent.items {
+            self.heal(kind, &name);
+            match resource {
+                Some(resource) => {
+                    let state = &mut self.types[kind as usize];
+                    if state.wants(&name) {
+                        state
+                            .known
+                            .insert(name.clone(), Known { version: Some(resource.version), resource: Some(resource) });
+                    }
+                    self.on_accepted(cache, kind, &name);
+                }
+                None => {
+                    self.types[kind as usize].known.remove(&name);
+                    if kind == Kind::Cluster {
+                        self.types[Kind::Endpoints as usize].known.remove(&name);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What follows from a resource that a client has accepted.
+    fn on_accepted(&mut self, cache: &Cache, kind: Kind, name: &Name) {
+        match kind {
+            // Envoy holds the ACK of a cluster back until all new ones have their endpoints, so this one says that
+            // it can be used.
+            Kind::Endpoints if !self.state(Kind::Cluster).pending.contains_key(name) => {
+                self.warming.remove(name);
+            }
+            // Envoy asks for virtual hosts once and never again, whatever tables come later.
+            Kind::RouteConfig if !self.view.inline && self.state(Kind::VirtualHost).wildcard => {
+                for host in cache.hosts_of(name) {
+                    self.types[Kind::VirtualHost as usize].mark(host, cache.version(), None, true);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A client no longer rejects a resource, or it is no longer there to be rejected.
+    pub(super) fn heal(&mut self, kind: Kind, name: &Name) {
+        if self.types[kind as usize].held.remove(name).is_some() {
+            self.events.push(Event::Healed { kind, name: name.clone() });
+        }
+    }
+
+    /// The client does not want a name any more.
+    pub(super) fn forget(&mut self, kind: Kind, name: &Name) {
+        self.types[kind as usize].forget(name);
+        self.heal(kind, name);
+        if kind == Kind::RouteConfig {
+            // With the table the client forgets its virtual hosts, and will need them again with the next one.
+            let hosts = &mut self.types[Kind::VirtualHost as usize];
+            let of_table = |host: &Name| table_of(host) == &**name && !hosts.names.contains(host);
+            let forgotten: Vec<Name> = hosts.known.keys().filter(|host| of_table(host)).cloned().collect();
+            hosts.pending.retain(|host, _| !(table_of(host) == &**name) || hosts.names.contains(host));
+            for host in forgotten {
+                hosts.known.remove(&host);
+            }
+        }
+    }
+
+    /// Routes need not wait for a cluster any more.
+    pub(super) fn give_up_warming(&mut self, cluster: &str) {
+        self.warming.remove(cluster);
+    }
+
+    /// The client comes back with clusters from an earlier stream.
+    pub(super) fn settle(&mut self, now: Instant) {
+        self.settles = Some(now + WARMING);
+    }
+
+    pub(super) fn push_event(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    pub(super) fn check_limits(&self) -> Result<(), Violation> {
+        let subscriptions = self.types.iter().map(|state| state.names.len()).sum();
+        if subscriptions > self.max_subscriptions {
+            return Err(Violation::TooManySubscriptions { subscriptions, limit: self.max_subscriptions });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,235 @@
+//! What is sent next, and what has to wait: make before break.
+//!
+//! On the way up, endpoints wait for their cluster to be sent, and routes for a new cluster to have its
+//! endpoints (for a while: see [`WARMING`]). On the way down, a cluster goes when every route that could still
+//! lead to it was confirmed gone, and its endpoints after it.
+
+use std::sync::Arc;
+
+use tidegate_actors::Set;
+use tidegate_actors::id::Name;
+use tokio::time::Instant;
+
+use super::{InFlight, Item, Pending, Response, Session, WARMING};
+use crate::publish::xds::cache::{Cache, table_of};
+use crate::publish::xds::kind::Kind;
+use crate::publish::xds::resource::Resource;
+use crate::publish::xds::rope::Digest;
+
+/// What to do about a pending name.
+enum Verdict {
+    Send(Option<Arc<Resource>>),
+    Wait,
+    Drop,
+}
+
+/// What holds additions and removals of a type back just now.
+struct Gates {
+    /// Virtual hosts, or tables with them inline, that lead to clusters which are not usable yet.
+    waiting: Set<Name>,
+    /// Routes and listeners are confirmed up to before this version of the cache.
+    unconfirmed: Option<u64>,
+}
+
+impl Session {
+    /// Sends whatever may be sent.
+    pub(in crate::publish::xds) fn advance(&mut self, cache: &Cache, now: Instant) {
+        // Before the first update nothing is known, which is not the same as knowing that there is nothing.
+        if cache.version() == 0 {
+            return;
+        }
+        self.note_new_clusters(cache, now);
+        for kind in Kind::ALL {
+            let state = self.state(kind);
+            if state.requested && state.in_flight.is_none() {
+                self.fill(cache, kind);
+            }
+        }
+    }
+
+    fn note_new_clusters(&mut self, cache: &Cache, now: Instant) {
+        let clusters = &self.types[Kind::Cluster as usize];
+        for name in clusters.pending.keys().filter(|name| !clusters.known.contains_key(*name)) {
+            if !self.warming.contains_key(name) && cache.get(Kind::Cluster, name, &self.view).is_some() {
+                self.warming.insert(name.clone(), now + WARMING);
+            }
+        }
+    }
+
+    fn fill(&mut self, cache: &Cache, kind: Kind) {
+        while let Some(group) = self.types[kind as usize].suspects.pop() {
+            let items: Vec<Item> = group.into_iter().filter_map(|name| self.suspect(cache, kind, name)).collect();
+            if !items.is_empty() && self.send(cache, kind, items) {
+                return;
+            }
+        }
+        if self.state(kind).pending.is_empty() && !self.state(kind).owes {
+            return;
+        }
+        let gates = self.gates(cache, kind);
+        let mut items = Vec::new();
+        for (name, pending) in std::mem::take(&mut self.types[kind as usize].pending) {
+            match self.judge(cache, kind, &name, pending, &gates) {
+                Verdict::Send(resource) => items.push(Item { name, resource, pending }),
+                Verdict::Wait => drop(self.types[kind as usize].pending.insert(name, pending)),
+                Verdict::Drop => {}
+            }
+        }
+        let state = self.state(kind);
+        if !items.is_empty() || (state.owes && state.pending.is_empty()) {
+            self.send(cache, kind, items);
+        }
+    }
+
+    /// A name of a rejected response, as it is now; it may have changed or gone meanwhile.
+    fn suspect(&mut self, cache: &Cache, kind: Kind, name: Name) -> Option<Item> {
+        let state = &mut self.types[kind as usize];
+        let version = cache.version();
+        let pending = state.pending.remove(&name);
+        let pending = pending.unwrap_or(Pending { first: version, last: version, since: None, force: false });
+        let wanted = state.wants(&name);
+        let resource = cache.get(kind, &name, &self.view).filter(|_| wanted);
+        (resource.is_some() || (wanted && self.state(kind).known.contains_key(&name))).then_some(Item {
+            name,
+            resource,
+            pending,
+        })
+    }
+
+    fn judge(&mut self, cache: &Cache, kind: Kind, name: &Name, pending: Pending, gates: &Gates) -> Verdict {
+        let Some(resource) = cache.get(kind, name, &self.view) else {
+            self.heal(kind, name);
+            if kind == Kind::Cluster {
+                self.warming.remove(name);
+            }
+            let known = self.state(kind).known.contains_key(name);
+            return match (pending.force, known) {
+                (true, _) => Verdict::Send(None),
+                // The table is gone and the client still has it: an old listener drains with it, and must not be
+                // emptied under its connections. The virtual hosts go when the client gives the table up.
+                (false, true) if kind == Kind::VirtualHost && self.drains(cache, table_of(name)) => Verdict::Drop,
+                (false, true) if self.removal_waits(kind, name, pending, gates) => Verdict::Wait,
+                (false, true) => Verdict::Send(None),
+                (false, false) => Verdict::Drop,
+            };
+        };
+        let state = self.state(kind);
+        if !pending.force {
+            if state.known.get(name).is_some_and(|known| known.version == Some(resource.version)) {
+                // The object went back to what the client has: there is nothing to hold back any more.
+                self.heal(kind, name);
+                return Verdict::Drop;
+            }
+            if state.held.get(name).is_some_and(|held| held.version == resource.version) {
+                return Verdict::Drop;
+            }
+        }
+        let clusters = self.state(Kind::Cluster);
+        let waits = match kind {
+            // Not for the cluster's ACK: Envoy sends none before all new clusters have their endpoints.
+            Kind::Endpoints => clusters.pending.contains_key(name) && !clusters.is_on_its_way(name),
+            Kind::RouteConfig | Kind::VirtualHost => gates.waiting.contains(name),
+            _ => false,
+        };
+        if waits { Verdict::Wait } else { Verdict::Send(Some(resource)) }
+    }
+
+    fn drains(&self, cache: &Cache, table: &str) -> bool {
+        cache.get(Kind::RouteConfig, table, &self.view).is_none()
+            && self.state(Kind::RouteConfig).known.contains_key(table)
+    }
+
+    fn removal_waits(&self, kind: Kind, name: &str, pending: Pending, gates: &Gates) -> bool {
+        match kind {
+            Kind::Cluster => {
+                gates.unconfirmed.is_some_and(|oldest| oldest <= pending.last) || self.is_held_route_leading_to(name)
+            }
+            Kind::Endpoints => {
+                let clusters = self.state(Kind::Cluster);
+                clusters.known.contains_key(name) || clusters.is_on_its_way(name)
+            }
+            Kind::Secret | Kind::RouteConfig => self.state(Kind::Listener).oldest_unconfirmed().is_some(),
+            Kind::Listener | Kind::VirtualHost => false,
+        }
+    }
+
+    /// Whether a client still runs an old version of routes, since it rejects the new one, that lead to a cluster.
+    fn is_held_route_leading_to(&self, cluster: &str) -> bool {
+        [Kind::RouteConfig, Kind::VirtualHost].into_iter().map(|kind| self.state(kind)).any(|state| {
+            let good = state.held.keys().filter_map(|name| state.known.get(name)?.resource.as_ref());
+            good.into_iter().any(|resource| resource.routes_to(cluster))
+        })
+    }
+
+    fn gates(&self, cache: &Cache, kind: Kind) -> Gates {
+        let mut gates = Gates { waiting: Set::default(), unconfirmed: None };
+        match kind {
+            Kind::RouteConfig if self.view.inline => {
+                let hosts = self.warming.keys().flat_map(|cluster| cache.hosts_leading_to(cluster));
+                gates.waiting = hosts.map(|host| table_of(host).into()).collect();
+            }
+            Kind::VirtualHost => {
+                gates.waiting =
+                    self.warming.keys().flat_map(|cluster| cache.hosts_leading_to(cluster)).cloned().collect();
+            }
+            Kind::Cluster => {
+                let mut routes = [Kind::Listener, Kind::RouteConfig, Kind::VirtualHost].map(|kind| self.state(kind));
+                let reconnecting = self.settles.is_some() && routes.iter().any(|state| !state.requested);
+                let oldest = routes.iter_mut().filter_map(|state| state.oldest_unconfirmed()).min();
+                gates.unconfirmed = if reconnecting { Some(0) } else { oldest };
+            }
+            _ => {}
+        }
+        gates
+    }
+
+    /// False if there was nothing to say after all.
+    fn send(&mut self, cache: &Cache, kind: Kind, items: Vec<Item>) -> bool {
+        let inline = self.view.inline;
+        let state = &mut self.types[kind as usize];
+        let (mut resources, mut removed) = (Vec::with_capacity(items.len()), Vec::new());
+        for item in &items {
+            match &item.resource {
+                Some(resource) => resources.push(resource.clone()),
+                None => removed.push(item.name.clone()),
+            }
+        }
+        if inline {
+            removed.clear();
+            if kind.absence_deletes() {
+                let changed: Set<&Name> = items.iter().map(|item| &item.name).collect();
+                let rest = state.known.iter().filter(|(name, _)| !changed.contains(name));
+                resources.extend(rest.filter_map(|(_, known)| known.resource.clone()));
+                resources.sort_by(|a, b| a.name.cmp(&b.name));
+            } else if resources.is_empty() {
+                // Nothing can be said about what is gone: absence means nothing for this type.
+                for item in items {
+                    state.known.remove(&item.name);
+                }
+                return false;
+            }
+        }
+        self.nonce += 1;
+        let version = if inline {
+            let digests = resources.iter().map(|resource| Digest::of(&resource.version.0.to_le_bytes()));
+            digests.fold(Digest::EMPTY, Digest::then).version().to_string()
+        } else {
+            cache.version().to_string()
+        };
+        let sent: Set<Name> = items.iter().map(|item| item.name.clone()).collect();
+        state.owes = false;
+        state.last_nonce = self.nonce;
+        state.in_flight = Some(InFlight { nonce: self.nonce, version: version.clone(), items });
+        if kind == Kind::Cluster {
+            // A changed cluster starts from nothing and waits for its endpoints, without asking for them again.
+            let endpoints = &mut self.types[Kind::Endpoints as usize];
+            for resource in resources.iter().filter(|resource| sent.contains(&resource.name)) {
+                if endpoints.wants(&resource.name) {
+                    endpoints.mark(&resource.name, cache.version(), None, true);
+                }
+            }
+        }
+        self.responses.push(Response { kind, nonce: self.nonce, version, resources, removed });
+        true
+    }
+}

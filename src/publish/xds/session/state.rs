@@ -1,0 +1,135 @@
+//! What a session knows about one resource type of its client.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidegate_actors::id::Name;
+use tidegate_actors::{Map, Set};
+use tokio::time::Instant;
+
+use crate::publish::xds::resource::Resource;
+use crate::publish::xds::rope::Version;
+
+/// See the module.
+#[derive(Default)]
+pub struct TypeState {
+    /// The client has asked for the type at least once.
+    pub requested: bool,
+    /// The client has asked for something by name, which ends the right to mean everything by nothing.
+    pub by_name: bool,
+    /// It wants everything that it sees.
+    pub wildcard: bool,
+    /// The wildcard came from an empty list, and ends with the first name.
+    pub legacy: bool,
+    /// It must be answered, even if there is nothing to tell.
+    pub owes: bool,
+    /// What it wants by name, whether it exists or not.
+    pub names: Set<Name>,
+    /// What it has.
+    pub known: Map<Name, Known>,
+    /// What it should perhaps be told. At most one entry a name.
+    pub pending: BTreeMap<Name, Pending>,
+    /// What it was told and has not answered.
+    pub in_flight: Option<InFlight>,
+    /// After a NACK: groups of names to be sent apart, the next one last.
+    pub suspects: Vec<Vec<Name>>,
+    /// What it rejects.
+    pub held: BTreeMap<Name, Held>,
+    /// Nonce of the latest response.
+    pub last_nonce: u64,
+    /// Version of the latest response that was accepted.
+    pub acked: Option<String>,
+    /// The latest rejection, in the client's words.
+    pub last_nack: Option<String>,
+}
+
+/// A resource that a client has.
+pub struct Known {
+    /// Its version; `None` if the client named one that is not ours.
+    pub version: Option<Version>,
+    /// Itself; `None` if it came with an earlier stream and is not what we have now.
+    pub resource: Option<Arc<Resource>>,
+}
+
+/// Why a name is to be looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Pending {
+    /// The oldest of the cache's versions that changed it since it was last sent.
+    pub first: u64,
+    /// The newest.
+    pub last: u64,
+    /// When the oldest change reached us.
+    pub since: Option<Instant>,
+    /// The client asked, or must be told again: it is sent even if it seems to have it, or if there is none.
+    pub force: bool,
+}
+
+/// One name in a response.
+pub struct Item {
+    /// The name.
+    pub name: Name,
+    /// What was sent; `None`: that there is none.
+    pub resource: Option<Arc<Resource>>,
+    /// Why.
+    pub pending: Pending,
+}
+
+/// A response that waits for its answer.
+pub struct InFlight {
+    /// Its nonce.
+    pub nonce: u64,
+    /// Its version.
+    pub version: String,
+    /// What it changes, sorted by name.
+    pub items: Vec<Item>,
+}
+
+/// A resource that a client rejects.
+pub struct Held {
+    /// The version that it rejected.
+    pub version: Version,
+    /// Why, in its words.
+    pub reason: String,
+}
+
+impl TypeState {
+    /// Whether the client wants to hear of a name.
+    pub fn wants(&self, name: &str) -> bool {
+        self.wildcard || self.names.contains(name)
+    }
+
+    /// Notes that a name is to be looked at.
+    pub fn mark(&mut self, name: &Name, version: u64, since: Option<Instant>, force: bool) {
+        if !self.requested {
+            return;
+        }
+        let fresh = Pending { first: version, last: version, since, force };
+        let pending = self.pending.entry(name.clone()).or_insert(fresh);
+        pending.last = version;
+        pending.force |= force;
+        pending.since = pending.since.or(since);
+    }
+
+    /// Forgets a name that the client no longer wants.
+    pub fn forget(&mut self, name: &str) {
+        self.known.remove(name);
+        self.pending.remove(name);
+    }
+
+    /// Whether a name waits for its answer, or for its turn after a NACK.
+    pub fn is_on_its_way(&self, name: &str) -> bool {
+        let in_flight = self.in_flight.as_ref();
+        in_flight.is_some_and(|sent| sent.items.binary_search_by(|item| (*item.name).cmp(name)).is_ok())
+            || self.suspects.iter().flatten().any(|suspect| **suspect == *name)
+    }
+
+    /// The oldest of the cache's versions that the client has not confirmed all of; `None` if it has.
+    pub fn oldest_unconfirmed(&self) -> Option<u64> {
+        if !self.suspects.is_empty() {
+            return Some(0);
+        }
+        let pending = self.pending.values();
+        let in_flight = self.in_flight.iter().flat_map(|sent| sent.items.iter().map(|item| &item.pending));
+        pending.chain(in_flight).map(|pending| pending.first).min()
+    }
+}

@@ -1,0 +1,77 @@
+//! The state-of-the-world protocol: what a client's requests mean, and what responses look like.
+
+use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
+use tidegate_actors::Set;
+use tidegate_actors::id::Name;
+use tokio::time::Instant;
+
+use super::cache::Cache;
+use super::kind::Kind;
+use super::rope::Rope;
+use super::session::{Response, Session, Violation};
+use super::wire;
+
+/// "Everything", spelled out.
+const WILDCARD: &str = "*";
+
+impl Session {
+    /// A request came. `kind` is that of its type URL.
+    pub fn on_sotw(
+        &mut self,
+        cache: &Cache,
+        now: Instant,
+        kind: Kind,
+        request: &DiscoveryRequest,
+    ) -> Result<(), Violation> {
+        let first = !std::mem::replace(&mut self.types[kind as usize].requested, true);
+        if !first && !request.response_nonce.is_empty() {
+            let nonce = request.response_nonce.parse().unwrap_or(0);
+            if nonce != self.state(kind).last_nonce {
+                // Written before the client saw our latest response. It will answer that one, with all names.
+                return Ok(());
+            }
+            self.on_answer(cache, kind, nonce, request.error_detail.as_ref().map(|error| &*error.message));
+        }
+        let asks_for_all = request.resource_names.iter().any(|name| name == WILDCARD);
+        let names: Set<Name> =
+            request.resource_names.iter().filter(|name| *name != WILDCARD).map(|name| Name::from(&**name)).collect();
+        let state = &mut self.types[kind as usize];
+        state.by_name |= !names.is_empty();
+        let wildcard = asks_for_all || (names.is_empty() && !state.by_name && kind.allows_wildcard());
+        let became = wildcard && !state.wildcard;
+        state.wildcard = wildcard;
+        let mut added: Vec<Name> = names.difference(&state.names).cloned().collect();
+        added.sort();
+        let old = std::mem::replace(&mut state.names, names);
+        for name in added {
+            state.known.remove(&name);
+            state.mark(&name, cache.version(), None, true);
+        }
+        // Absence deletes in LDS and CDS, and a first answer of nothing is what a client starts up on.
+        state.owes |= first && kind.absence_deletes();
+        if became {
+            self.mark_all(cache, kind);
+        }
+        let held: Vec<Name> = self.state(kind).known.keys().cloned().chain(old).collect();
+        for name in held.into_iter().filter(|name| !self.state(kind).wants(name)).collect::<Vec<_>>() {
+            self.forget(kind, &name);
+        }
+        self.check_limits()?;
+        self.advance(cache, now);
+        Ok(())
+    }
+}
+
+/// A `DiscoveryResponse`.
+pub fn encode(response: &Response) -> Rope {
+    let mut rope = Rope::with_capacity(response.resources.iter().map(|r| r.body().segments().len() + 1).sum());
+    let mut head = Vec::with_capacity(128);
+    wire::put_string(1, &response.version, &mut head);
+    wire::put_string(4, response.kind.type_url(), &mut head);
+    wire::put_string(5, &response.nonce.to_string(), &mut head);
+    rope.push(head.into());
+    for resource in &response.resources {
+        resource.write_sotw(&mut rope);
+    }
+    rope
+}

@@ -1,0 +1,217 @@
+//! The architecture's invariants, each a test: who may know whom, how large a file may be, what the top level
+//! holds, and where the outside world may be asked.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// All Rust files below some folders, with their paths relative to the root and their text.
+fn rust_files(folders: &[&str]) -> Vec<(String, String)> {
+    let mut todo: VecDeque<PathBuf> = folders.iter().map(|folder| Path::new(ROOT).join(folder)).collect();
+    let mut files = Vec::new();
+    while let Some(path) = todo.pop_front() {
+        if path.is_dir() {
+            todo.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let name = path.strip_prefix(ROOT).unwrap().display().to_string();
+            files.push((name, fs::read_to_string(&path).unwrap()));
+        }
+    }
+    files.sort();
+    assert!(!files.is_empty(), "no Rust files below {folders:?}");
+    files
+}
+
+/// Code lines that are neither comments nor in a file's test module at its end.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line));
+    lines
+        .take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+/// Fails with each place where a file of the folders mentions a word in code.
+fn absent(folders: &[&str], words: &[&str], except: &[&str], why: &str) {
+    let mut found = Vec::new();
+    for (name, text) in rust_files(folders) {
+        if except.iter().any(|except| name.starts_with(except)) {
+            continue;
+        }
+        for (at, line) in code(&text) {
+            found.extend(words.iter().filter(|word| line.contains(**word)).map(|word| format!("{name}:{at}: {word}")));
+        }
+    }
+    assert!(found.is_empty(), "{why}:\n{}", found.join("\n"));
+}
+
+#[test]
+fn the_engine_depends_on_no_kube_gateway_api_or_envoy_crate() {
+    let cargo = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--offline", "--all-features"])
+        .current_dir(ROOT)
+        .output()
+        .unwrap();
+    assert!(cargo.status.success(), "{}", String::from_utf8_lossy(&cargo.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&cargo.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let names: BTreeMap<&str, &str> =
+        packages.iter().map(|package| (package["id"].as_str().unwrap(), package["name"].as_str().unwrap())).collect();
+    let mut edges: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for node in metadata["resolve"]["nodes"].as_array().unwrap() {
+        let normal = node["deps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|dep| dep["dep_kinds"].as_array().unwrap().iter().any(|kind| kind["kind"].is_null()));
+        edges.insert(node["id"].as_str().unwrap(), normal.map(|dep| dep["pkg"].as_str().unwrap()).collect());
+    }
+    let engine = names.iter().find(|(_, name)| **name == "tidegate-actors").unwrap().0;
+    let mut seen = BTreeSet::new();
+    let mut todo = vec![*engine];
+    while let Some(package) = todo.pop() {
+        if seen.insert(package) {
+            todo.extend(&edges[package]);
+        }
+    }
+    assert!(seen.len() > 10, "the walk found only {} packages", seen.len());
+    let forbidden = ["kube", "k8s", "gateway-api", "envoy", "tonic", "prost", "xds"];
+    let found: Vec<&str> = seen.iter().map(|package| names[package]).collect();
+    let found: Vec<&&str> = found.iter().filter(|name| forbidden.iter().any(|word| name.contains(word))).collect();
+    assert!(found.is_empty(), "the engine depends on {found:?}");
+}
+
+#[test]
+fn the_model_knows_neither_its_sources_nor_its_publishers() {
+    absent(
+        &["src/model"],
+        &[
+            "kube",
+            "envoy_types",
+            "tonic",
+            "prost",
+            "crate::correlate",
+            "crate::resource",
+            "crate::publish",
+            "crate::source",
+        ],
+        &[],
+        "`model` is plain data",
+    );
+}
+
+#[test]
+fn translation_knows_no_proxy_and_no_transport() {
+    absent(
+        &["src/resource", "src/correlate"],
+        &[
+            "envoy_types",
+            "tonic",
+            "crate::publish",
+            "crate::source",
+            "crate::proxy",
+            "crate::admin",
+            "std::fs",
+            "tokio::",
+        ],
+        &[],
+        "`resource` and `correlate` are pure: raw objects in, model and conditions out",
+    );
+}
+
+#[test]
+fn xds_knows_only_the_model() {
+    absent(
+        &["src/publish/xds"],
+        &["crate::resource", "crate::correlate", "crate::source", "crate::proxy", "crate::admin"],
+        &[],
+        "xDS is made of the model alone",
+    );
+}
+
+#[test]
+fn sources_know_nothing_of_what_objects_mean() {
+    absent(
+        &["src/source"],
+        &["crate::correlate", "crate::model", "crate::publish", "crate::proxy", "crate::admin", "envoy_types"],
+        &[],
+        "`source` only brings objects",
+    );
+}
+
+#[test]
+fn the_engine_asks_for_time_randomness_files_and_sockets_only_through_env() {
+    absent(
+        &["actors/src"],
+        &[
+            "SystemTime::now",
+            "std::fs",
+            "fs::read",
+            "TcpStream",
+            "TcpListener",
+            "std::env::",
+            "std::process::",
+            "std::thread::",
+        ],
+        &["actors/src/env/"],
+        "the outside world stands in `env` alone",
+    );
+}
+
+#[test]
+fn every_select_says_which_branch_goes_first() {
+    let mut found = Vec::new();
+    for (name, text) in rust_files(&["actors/src", "src"]) {
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let next = lines.get(at + 1).map_or("", |next| next.trim());
+            if line.contains("select! {") && !line.trim_start().starts_with("//") && next != "biased;" {
+                found.push(format!("{name}:{}", at + 1));
+            }
+        }
+    }
+    assert!(found.is_empty(), "an unbiased select! does not replay:\n{}", found.join("\n"));
+}
+
+#[test]
+fn a_file_has_at_most_500_lines_and_says_at_its_top_what_it_is() {
+    let mut found = Vec::new();
+    for (name, text) in rust_files(&["actors", "src", "tests", "examples"]) {
+        let lines = text.lines().count();
+        if lines > 500 {
+            found.push(format!("{name}: {lines} lines"));
+        }
+        if !text.starts_with("//!") {
+            found.push(format!("{name}: no `//!` at its top"));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn the_top_level_holds_what_the_design_says_and_nothing_else() {
+    let mut folders = BTreeSet::new();
+    for entry in fs::read_dir(ROOT).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if entry.path().is_dir() && !name.starts_with('.') && name != "target" {
+            folders.insert(name);
+        }
+    }
+    let expected = ["actors", "config", "examples", "src", "tests"].map(str::to_owned);
+    assert_eq!(folders, BTreeSet::from(expected));
+}
+
+#[test]
+fn modules_are_declared_in_the_order_in_which_data_flows() {
+    let order = ["config", "source", "resource", "correlate", "model", "publish", "proxy", "admin"];
+    let text = fs::read_to_string(Path::new(ROOT).join("src/lib.rs")).unwrap();
+    let declared: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    let known: Vec<&str> = declared.into_iter().filter(|module| order.contains(module)).collect();
+    assert_eq!(known, order);
+}

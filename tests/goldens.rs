@@ -1,0 +1,139 @@
+//! Golden cases: one folder a case below `tests/goldens`, with its manifests in `input.yaml` (and those of a second
+//! source in `other.yaml`), the model that they become in `model.yaml`, and what every object is told in
+//! `status.yaml`. `TIDEGATE_BLESS=1 cargo test --test goldens` writes the results anew, to be read in the diff.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tidegate::correlate::{Outputs, Settings, build};
+use tidegate::resource::{self, KnownKind};
+use tidegate_actors::correlation::{Collection, Graph};
+use tidegate_actors::env::Env;
+use tidegate_actors::object::Decoder;
+use tidegate_actors::problem::Problems;
+
+/// The results of one case, by file name.
+type Results = BTreeMap<&'static str, Value>;
+
+fn cases() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
+    let mut cases: Vec<PathBuf> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.retain(|path| path.is_dir());
+    cases.sort();
+    assert!(cases.len() > 20, "only {} cases", cases.len());
+    cases
+}
+
+fn settings() -> Settings {
+    Settings { sources: vec!["input".into(), "other".into()], ..Settings::default() }
+}
+
+/// The documents of a case with their sources.
+fn documents(case: &Path) -> Vec<(&'static str, Value)> {
+    let mut documents = Vec::new();
+    for source in ["input", "other"] {
+        let Ok(text) = fs::read_to_string(case.join(format!("{source}.yaml"))) else { continue };
+        let parsed: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap_or_else(|e| panic!("{case:?}: {e}"));
+        documents.extend(parsed.into_iter().filter(|doc| !doc.is_null()).map(|doc| (source, doc)));
+    }
+    documents
+}
+
+fn kind_of<'a>(kinds: &'a [KnownKind], document: &Value) -> &'a KnownKind {
+    let api_version = document["apiVersion"].as_str().unwrap();
+    let kind = document["kind"].as_str().unwrap();
+    let is_it =
+        |known: &&KnownKind| known.resource_type.kind() == kind && known.resource_type.api_version() == api_version;
+    kinds.iter().find(is_it).unwrap_or_else(|| panic!("no kind {api_version} {kind}"))
+}
+
+fn run(documents: &[(&'static str, Value)]) -> Results {
+    let problems = Problems::default();
+    let mut graph = Graph::new(&Env::system(), &problems);
+    let outputs = build(&mut graph, &settings());
+    let kinds = resource::kinds();
+    for (source, document) in documents {
+        let resource_type = &kind_of(&kinds, document).resource_type;
+        let decoder = Decoder::new((*source).into(), resource_type.clone()).with_default_namespace("default".into());
+        let object = Arc::new(decoder.decode(document.to_string()).unwrap());
+        graph.feed(resource_type, object.key(), Some(&object));
+    }
+    graph.commit(1, None);
+    results(&graph, &outputs, &problems)
+}
+
+fn results(graph: &Graph, outputs: &Outputs, problems: &Problems) -> Results {
+    fn values<K: tidegate_actors::correlation::Key, V: tidegate_actors::correlation::Value + serde::Serialize>(
+        graph: &Graph,
+        of: Collection<K, V>,
+    ) -> Value {
+        graph.list(of).into_iter().map(|(_, value)| serde_json::to_value(&*value).unwrap()).collect()
+    }
+    let model = json!({
+        "listeners": values(graph, outputs.listeners),
+        "virtualHosts": values(graph, outputs.virtual_hosts),
+        "clusters": values(graph, outputs.clusters),
+        "endpoints": values(graph, outputs.endpoints),
+        "secrets": values(graph, outputs.secrets),
+    });
+    let problems: Vec<String> = problems.list().iter().map(|(_, problem)| problem.to_string()).collect();
+    let status = json!({ "statuses": values(graph, outputs.statuses), "problems": problems });
+    BTreeMap::from([("model.yaml", model), ("status.yaml", status)])
+}
+
+#[test]
+fn every_case_comes_out_as_its_files_say() {
+    let bless = std::env::var_os("TIDEGATE_BLESS").is_some();
+    let mut failed = Vec::new();
+    for case in cases() {
+        for (file, value) in run(&documents(&case)) {
+            let path = case.join(file);
+            let text = serde_saphyr::to_string(&value).unwrap();
+            if bless {
+                fs::write(&path, text).unwrap();
+                continue;
+            }
+            let expected = fs::read_to_string(&path).unwrap_or_default();
+            if expected != text {
+                let diff = similar::TextDiff::from_lines(&expected, &text);
+                failed.push(format!("{}\n{}", path.display(), diff.unified_diff().context_radius(4)));
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{}\nTIDEGATE_BLESS=1 writes the files anew", failed.join("\n"));
+}
+
+#[test]
+fn the_order_in_which_objects_arrive_changes_nothing() {
+    for case in cases() {
+        let mut documents = documents(&case);
+        let forward = run(&documents);
+        documents.reverse();
+        assert_eq!(run(&documents), forward, "{case:?}");
+    }
+}
+
+#[test]
+fn results_read_back_as_what_was_written() {
+    for case in cases() {
+        for (file, value) in run(&documents(&case)) {
+            let text = fs::read_to_string(case.join(file)).unwrap();
+            let read: Value = serde_saphyr::from_str(&text).unwrap();
+            assert_eq!(read, value, "{case:?} {file}");
+        }
+    }
+}
+
+#[test]
+fn no_result_shows_a_private_key() {
+    for case in cases() {
+        for (file, value) in run(&documents(&case)) {
+            assert!(!value.to_string().contains("PRIVATE KEY"), "{case:?} {file}");
+        }
+    }
+}

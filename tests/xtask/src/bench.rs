@@ -1,0 +1,211 @@
+//! `bench`: runs the benchmarks, gathers the figures that they leave, and writes one table with the machine it came
+//! from.
+//!
+//! A benchmark leaves its figures as JSON lines, one [`Figure`] each, in a file of its own, `NAME.json`, in the
+//! folder that `TIDEGATE_BENCH_DIR` names; without it, in `target/tidegate-bench` of the repository.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
+
+use crate::run::{cargo, output, root, run};
+
+/// One figure of one benchmark.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Figure {
+    /// The benchmark.
+    bench: String,
+    /// What was measured.
+    figure: String,
+    /// How much it was.
+    value: f64,
+    /// Of what.
+    unit: String,
+    /// What it should be, in words.
+    budget: String,
+    /// Whether it is.
+    ok: bool,
+    /// How it compares with what it was measured against in the same run, if it was.
+    #[serde(default)]
+    ratio: Option<f64>,
+}
+
+/// Runs the benchmarks; `selection` replaces `--workspace`.
+pub fn bench(selection: &[String]) -> Result<()> {
+    let target = root().join("target");
+    let folder = target.join("tidegate-bench");
+    // Figures of an earlier run would stand in the table as if they were of this one.
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| format!("could not empty {}", folder.display()))?;
+    }
+    fs::create_dir_all(&folder).with_context(|| format!("could not create {}", folder.display()))?;
+
+    let mut command = cargo(&["bench"]);
+    if selection.is_empty() {
+        command.arg("--workspace");
+    }
+    command.args(selection.iter().map(String::as_str)).env("TIDEGATE_BENCH_DIR", &folder);
+    if std::env::var_os("TIDEGATE_ENVOY").is_none_or(|path| path.is_empty()) {
+        command.env("TIDEGATE_ENVOY", crate::suite::find_envoy(None).context("some benchmarks need a real Envoy")?);
+    }
+    run(&mut command)?;
+
+    let figures = gather(&folder)?;
+    if figures.is_empty() {
+        bail!("no benchmark left a figure in {}", folder.display());
+    }
+    let table = table(&figures, &machine());
+    let path = target.join("bench.md");
+    fs::write(&path, &table).with_context(|| format!("could not write {}", path.display()))?;
+    println!("\n{table}\nwritten to {}", path.display());
+    let missed: Vec<String> = figures
+        .iter()
+        .filter(|figure| !figure.ok)
+        .map(|figure| format!("{}: {}", figure.bench, figure.figure))
+        .collect();
+    if !missed.is_empty() {
+        bail!("{} of {} budgets are missed: {}", missed.len(), figures.len(), missed.join("; "));
+    }
+    Ok(())
+}
+
+/// The figures in a folder, in the order of its files' names.
+fn gather(folder: &Path) -> Result<Vec<Figure>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("could not list {}", folder.display()))? {
+        files.push(entry?.path());
+    }
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    files.sort();
+    let mut figures = Vec::new();
+    for path in files {
+        let text = fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let figure = serde_json::from_str(line);
+            figures.push(figure.with_context(|| format!("{}:{}: not a figure", path.display(), number + 1))?);
+        }
+    }
+    Ok(figures)
+}
+
+/// The table in Markdown.
+fn table(figures: &[Figure], machine: &str) -> String {
+    let mut text = String::from("| benchmark | figure | measured | budget | ratio | |\n|---|---|---:|---|---:|---|\n");
+    let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
+    for figure in figures {
+        let ratio = figure.ratio.map(|ratio| format!("{}x", number(ratio))).unwrap_or_default();
+        let verdict = if figure.ok { "met" } else { "**missed**" };
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} {} | {} | {ratio} | {verdict} |",
+            cell(&figure.bench),
+            cell(&figure.figure),
+            number(figure.value),
+            cell(&figure.unit),
+            cell(&figure.budget),
+        );
+    }
+    let _ = writeln!(text, "\nMeasured on {machine}.");
+    text
+}
+
+/// Three significant digits, thousands set apart.
+fn number(value: f64) -> String {
+    let size = value.abs();
+    let decimals = match size {
+        _ if size >= 100.0 || size == 0.0 => 0,
+        _ if size >= 10.0 => 1,
+        _ if size >= 1.0 => 2,
+        _ => 3,
+    };
+    let text = format!("{value:.decimals$}");
+    let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |digits| ("-", digits));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let mut grouped = String::new();
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    let point = if fraction.is_empty() { "" } else { "." };
+    format!("{sign}{grouped}{point}{fraction}")
+}
+
+/// What this machine is, what it ran, and when.
+fn machine() -> String {
+    let file = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name)).and_then(|line| line.split_once(':'));
+        line.map(|(_, value)| value.trim().to_owned())
+    };
+    let cpu = field(&file("/proc/cpuinfo"), "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let memory = field(&file("/proc/meminfo"), "MemTotal");
+    let memory = memory.and_then(|text| text.split(' ').next().and_then(|kilobytes| kilobytes.parse::<f64>().ok()));
+    let memory = memory.map_or_else(String::new, |kilobytes| format!(", {:.0} GiB", kilobytes / 1024.0 / 1024.0));
+    let kernel = file("/proc/sys/kernel/osrelease");
+    let rustc = output(Command::new("rustc").arg("--version")).unwrap_or_else(|| "rustc of unknown version".to_owned());
+    let rustc = rustc.split(" (").next().unwrap_or_default();
+    let commit = output(Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(root()));
+    let changed = output(Command::new("git").args(["status", "--porcelain"]).current_dir(root()));
+    let changed = if changed.is_some_and(|text| !text.is_empty()) { " with changes" } else { "" };
+    let commit = commit.map_or_else(String::new, |commit| format!(", commit {commit}{changed}"));
+    let date = output(Command::new("date").args(["-u", "+%Y-%m-%d"])).unwrap_or_default();
+    format!("{cpu}, {cores} cores{memory}, Linux {}, {rustc}{commit}, {date}", kernel.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mk_figure(figure: &str, value: f64, ok: bool) -> Figure {
+        Figure {
+            bench: "change".to_owned(),
+            figure: figure.to_owned(),
+            value,
+            unit: "us".to_owned(),
+            budget: "at most 200 us".to_owned(),
+            ok,
+            ratio: ok.then_some(1.5),
+        }
+    }
+
+    #[test]
+    fn the_table_has_a_line_a_figure_and_names_the_machine() {
+        let table = table(&[mk_figure("p50", 123.4, true), mk_figure("p99 | all", 12_345.6, false)], "a machine");
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines[2], "| change | p50 | 123 us | at most 200 us | 1.50x | met |");
+        assert_eq!(lines[3], "| change | p99 \\| all | 12,346 us | at most 200 us |  | **missed** |");
+        assert_eq!(lines[5], "Measured on a machine.");
+    }
+
+    #[test]
+    fn figures_are_gathered_and_a_line_that_is_none_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = r#"{"bench":"change","figure":"p50","value":1,"unit":"us","budget":"at most 200 us","ok":true,"ratio":1.5}"#;
+        fs::write(folder.path().join("b.json"), format!("{line}\n\n")).unwrap();
+        fs::write(folder.path().join("a.txt"), "not read").unwrap();
+        assert_eq!(gather(folder.path()).unwrap(), [mk_figure("p50", 1.0, true)]);
+
+        fs::write(folder.path().join("c.json"), format!("{line}\n{{}}\n")).unwrap();
+        let message = format!("{:#}", gather(folder.path()).unwrap_err());
+        assert!(message.contains("c.json:2"), "{message}");
+    }
+
+    #[test]
+    fn numbers_keep_three_digits() {
+        let cases =
+            [(0.0, "0"), (0.0123, "0.012"), (1.234, "1.23"), (12.34, "12.3"), (123.4, "123"), (1e6, "1,000,000")];
+        for (value, text) in cases {
+            assert_eq!(number(value), text);
+        }
+        assert_eq!(number(-1234.0), "-1,234");
+    }
+}
