@@ -251,6 +251,10 @@ async fn a_snapshot_serves_at_once_and_is_resumed_without_a_list() {
     assert_eq!(rig.source.opened(), ["1"]);
     let snapshot = informer.snapshot();
     assert_eq!((snapshot.objects.len(), snapshot.cursor), (2, Some(Cursor("2".into()))));
+    rig.source.delete("nobody");
+    settle().await;
+    let snapshot = informer.snapshot();
+    assert_eq!(snapshot.cursor, Some(Cursor("3".into())), "a bookmark alone moves it on");
 }
 
 #[tokio::test(start_paused = true)]
