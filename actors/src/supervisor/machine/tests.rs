@@ -162,7 +162,7 @@ fn a_start_that_fails_is_backed_off_like_a_crash() {
 fn a_failure_touches_no_sibling() {
     let mut rig = mk_running(Strategy::OneForOne, &[mk_policy(), mk_policy(), mk_policy()]);
     let actions = rig.exited(2, ChildExit::Panicked("boom".to_owned()));
-    assert_eq!(stops(&actions), []);
+    assert_eq!(stops(&actions), [0_u64; 0]);
     assert_eq!(rig.states(), [State::Running, State::BackingOff, State::Running]);
 }
 

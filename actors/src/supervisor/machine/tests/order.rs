@@ -8,7 +8,7 @@ fn rest_for_one_takes_the_later_ones_down_in_reverse_and_up_in_order() {
     assert_eq!(stops(&rig.exited(2, mk_failure())), [4]);
     assert_eq!(rig.states(), [State::Running, State::BackingOff, State::Stopping, State::Stopping]);
     assert_eq!(stops(&rig.exited(4, ChildExit::Finished)), [3]);
-    assert_eq!(starts(&rig.due(2)), [], "not while a later one is still on its way down");
+    assert_eq!(starts(&rig.due(2)), [0_u64; 0], "not while a later one is still on its way down");
     assert_eq!(starts(&rig.exited(3, ChildExit::Finished)), [2]);
     assert_eq!(rig.states(), [State::Running, State::Starting, State::Waiting, State::Waiting]);
     assert_eq!(starts(&rig.started(2)), [3]);
@@ -32,7 +32,7 @@ fn under_rest_for_one_a_pause_keeps_the_later_ones_waiting() {
 fn under_rest_for_one_a_child_that_is_done_for_good_holds_nobody_back() {
     let temporary = Policy { restart: Restart::Temporary, ..mk_policy() };
     let mut rig = mk_running(Strategy::RestForOne, &[temporary, mk_policy()]);
-    assert_eq!(stops(&rig.exited(1, mk_failure())), []);
+    assert_eq!(stops(&rig.exited(1, mk_failure())), [0_u64; 0]);
     rig.exited(2, mk_failure());
     assert_eq!(starts(&rig.due(2)), [2]);
 }
