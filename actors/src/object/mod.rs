@@ -1,6 +1,6 @@
 //! An object as its raw JSON plus the metadata parsed out of it in the same pass.
 //!
-//! Invariant: nothing here holds a parsed JSON tree; typed views are made from [`Object::raw`] by whoever
+//! Invariant: nothing here holds a parsed JSON tree; typed views are made from [`Object::raw`](crate::object::Object::raw) by whoever
 //! needs one.
 
 mod decode;
