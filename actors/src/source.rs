@@ -1,5 +1,5 @@
-//! Where objects come from. A [`Source`](crate::source::Source) opens list-then-watch for one resource type and yields events; it
-//! never sees a store, and it never retries by itself: it says how to go on, and the reflector does.
+//! Where objects come from. A [`Source`](crate::source::Source) opens list-then-watch for one resource type and
+//! yields events; it never sees a store, and it never retries by itself: it says how to go on, and the reflector does.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! An object as its raw JSON plus the metadata parsed out of it in the same pass.
 //!
-//! Invariant: nothing here holds a parsed JSON tree; typed views are made from [`Object::raw`](crate::object::Object::raw) by whoever
-//! needs one.
+//! Invariant: nothing here holds a parsed JSON tree; typed views are made by whoever needs one, from
+//! [`Object::raw`](crate::object::Object::raw).
 
 mod decode;
 mod error;
