@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidegate_actors::correlation::{Correlation, Gate, Graph, Subscribe, Taps};
+use tidegate_actors::correlation::{Correlation, Graph, Taps};
 use tidegate_actors::env::Env;
 use tidegate_actors::id::{Name, ResourceType};
+use tidegate_actors::informer::Informer;
 use tidegate_actors::problem::Problems;
 use tidegate_actors::publisher::{self, Publisher};
 use tidegate_actors::source::Source;
@@ -54,12 +55,12 @@ pub(crate) struct ExtraCorrelation {
 
 /// What wiring needs of a correlation whose handles it does not know.
 pub(crate) trait Wire: Send + Sync {
-    fn add_input(&self, of: &ResourceType, source: &Name, subscribe: Subscribe);
+    fn add_informer(&self, informer: &Informer);
 }
 
 impl<H: Send + Sync + 'static> Wire for Correlation<H> {
-    fn add_input(&self, of: &ResourceType, source: &Name, subscribe: Subscribe) {
-        Self::add_input(self, of, source, subscribe);
+    fn add_informer(&self, informer: &Informer) {
+        Self::add_informer(self, informer);
     }
 }
 
@@ -152,7 +153,7 @@ impl Tidegate {
     }
 
     /// Adds a correlation of one's own, with the publisher that its outputs go to; its section is
-    /// `correlate.NAME`, and without it neither runs.
+    /// `correlate.NAME`, and without it neither runs. Nothing is published before all that it reads has synced.
     #[must_use]
     pub fn correlation<T: SectionType + Clone, H: Clone + Send + Sync + 'static, P: Publisher>(
         mut self,
@@ -165,9 +166,8 @@ impl Tidegate {
         let name = name.to_owned();
         self.correlations.push(Arc::new(move |config, env, problems| {
             let section = config.correlation::<T>(&name)?.clone();
-            let open: Gate = Arc::new(Vec::new);
             let (build, with) = (build.clone(), section.clone());
-            let correlation = Correlation::new(&name, env, problems, open, move |graph| build(&with, graph));
+            let correlation = Correlation::over_informers(&name, env, problems, move |graph| build(&with, graph));
             let (make, handles) = (make.clone(), correlation.handles().clone());
             let publisher = publisher::spec(&format!("{name}-publisher"), env, &correlation, taps.clone(), move || {
                 make(&section, &handles)

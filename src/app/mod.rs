@@ -35,7 +35,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use tidegate_actors::correlation::{Correlation, Subscribe};
+use tidegate_actors::correlation::Correlation;
 use tidegate_actors::env::Env;
 use tidegate_actors::id::{Name, ResourceType};
 use tidegate_actors::informer::{InformerFactory, RegisterOptions};
@@ -198,8 +198,7 @@ impl App {
                     continue;
                 }
                 let informer = self.factory.register(source, resource_type.clone(), RegisterOptions::default()).await?;
-                let subscribe: Subscribe = Arc::new(move |port| informer.subscribe(port));
-                correlation.add_input(resource_type, source, subscribe);
+                correlation.add_informer(&informer);
             }
         }
         Ok(())

@@ -19,16 +19,18 @@ mod function;
 mod graph;
 mod group;
 mod index;
+mod input;
 mod output;
 mod union;
 mod view;
 mod watch;
 
-pub use actor::{Correlation, Gate, StorePort, Subscribe};
+pub use actor::{Correlation, Gate};
 pub use collection::{Collection, Key, Value};
 pub use ctx::Ctx;
 pub use graph::{CommitStats, Graph};
 pub use index::Index;
+pub use input::{StorePort, Subscribe};
 pub use output::{OutputBatch, OutputBuffer, OutputPort, Taps};
 pub use view::View;
 
