@@ -40,6 +40,13 @@ pub struct SourceParts {
     pub children: Vec<ChildSpec>,
 }
 
+impl SourceParts {
+    /// A source that needs nothing else to run.
+    pub fn new(source: impl Source) -> Self {
+        Self { source: Arc::new(source), children: Vec::new() }
+    }
+}
+
 type MakeSource = Arc<dyn Fn(&SourceConfig, &SourceContext<'_>) -> Result<SourceParts, BoxError> + Send + Sync>;
 type MakePublisher = Arc<dyn Fn(&Config, &Env, &Correlation<Outputs>) -> Option<ChildSpec> + Send + Sync>;
 type MakeCorrelation = Arc<dyn Fn(&Config, &Env, &Problems) -> Option<ExtraCorrelation> + Send + Sync>;
