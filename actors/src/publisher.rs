@@ -19,6 +19,13 @@ pub struct PublishError {
     pub reason: String,
 }
 
+impl PublishError {
+    /// Of whatever says why: an error, or a text.
+    pub fn new(reason: impl std::fmt::Display) -> Self {
+        Self { reason: reason.to_string() }
+    }
+}
+
 /// Takes consistent steps of the outputs somewhere.
 pub trait Publisher: Send + 'static {
     /// Publishes one batch. It may be called again with the same one (after an error or a restart), so it must be

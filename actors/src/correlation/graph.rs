@@ -81,7 +81,7 @@ pub struct Graph {
     names: Vec<String>,
     counters: Vec<(metrics::Counter, metrics::Histogram)>,
     dirty: Vec<Vec<u32>>,
-    fed: Map<ResourceType, u32>,
+    fed: Map<ResourceType, Vec<u32>>,
     outputs: Vec<Output>,
 }
 
@@ -101,9 +101,9 @@ impl Graph {
         }
     }
 
-    /// A collection of views of all objects of a resource type, of every source.
+    /// A collection of views of all objects of a resource type, of every source. One type can have several views.
     pub fn source<V: View>(&mut self, resource_type: &ResourceType) -> Collection<ObjectKey, V> {
-        self.fed.insert(resource_type.clone(), self.nodes.len() as u32);
+        self.fed.entry(resource_type.clone()).or_default().push(self.nodes.len() as u32);
         self.world.types.insert(self.nodes.len() as u32, resource_type.clone());
         let resource_type = resource_type.clone();
         self.add(format!("view/{resource_type}"), |output| ViewNode { output, resource_type, incoming: Vec::new() })
@@ -188,7 +188,7 @@ impl Graph {
     /// Hands a raw object (or its removal) to its view; it counts from the next commit on. Types that nobody
     /// reads are ignored.
     pub fn feed(&mut self, resource_type: &ResourceType, key: &ObjectKey, object: Option<&Arc<Object>>) {
-        if let Some(node) = self.fed.get(resource_type) {
+        for node in self.fed.get(resource_type).into_iter().flatten() {
             self.nodes[*node as usize].feed(resource_type, key, object);
         }
     }
@@ -225,7 +225,7 @@ impl Graph {
 
     /// Removes all objects of one source from a view; it counts from the next commit on.
     pub fn forget_source(&mut self, resource_type: &ResourceType, source: &Name) {
-        if let Some(node) = self.fed.get(resource_type) {
+        for node in self.fed.get(resource_type).into_iter().flatten() {
             self.nodes[*node as usize].forget_source(&self.world, source);
         }
     }

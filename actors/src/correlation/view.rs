@@ -36,8 +36,9 @@ impl<V: View> ViewNode<V> {
         })
     }
 
+    /// Names the view as well, since another one of the same type may be content with the object.
     fn scope(&self) -> String {
-        format!("view/{}", self.resource_type)
+        format!("view/{}/{}", self.resource_type, std::any::type_name::<V>())
     }
 
     fn report(&self, world: &World, key: &ObjectKey, errors: &[FieldError], serving: Serving) {

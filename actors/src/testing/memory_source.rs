@@ -75,8 +75,23 @@ impl MemorySource {
     ///
     /// # Panics
     /// When the JSON that comes of it is none.
-    #[allow(clippy::expect_used)]
     pub fn apply(&self, resource_type: &ResourceType, namespace: Option<&str>, name: &str, body: &str) {
+        self.apply_labelled(resource_type, namespace, name, &[], body);
+    }
+
+    /// As [`apply`](Self::apply), for an object with labels.
+    ///
+    /// # Panics
+    /// When the JSON that comes of it is none.
+    #[allow(clippy::expect_used)]
+    pub fn apply_labelled(
+        &self,
+        resource_type: &ResourceType,
+        namespace: Option<&str>,
+        name: &str,
+        labels: &[(&str, &str)],
+        body: &str,
+    ) {
         let decoder = Decoder::new(self.name.clone(), resource_type.clone());
         self.change(|content| {
             let revision = content.revision + 1;
@@ -85,9 +100,11 @@ impl MemorySource {
             let uid = of_type.objects.get(&key).and_then(|held| held.uid().map(str::to_owned));
             let uid = uid.unwrap_or_else(|| format!("u{revision}"));
             let namespace = namespace.map_or(String::new(), |namespace| format!(r#""namespace":"{namespace}","#));
+            let labels: Vec<_> = labels.iter().map(|(key, value)| format!(r#""{key}":"{value}""#)).collect();
+            let labels = labels.join(",");
             let comma = if body.is_empty() { "" } else { "," };
             let raw = format!(
-                r#"{{"apiVersion":"{}","kind":"{}","metadata":{{{namespace}"name":"{name}","uid":"{uid}","resourceVersion":"{revision}"}}{comma}{body}}}"#,
+                r#"{{"apiVersion":"{}","kind":"{}","metadata":{{{namespace}"name":"{name}","uid":"{uid}","resourceVersion":"{revision}","labels":{{{labels}}}}}{comma}{body}}}"#,
                 resource_type.api_version(),
                 resource_type.kind(),
             );
