@@ -1,6 +1,8 @@
 //! The directory source on a real directory with the file system's own events: what editors, tools and mounted
 //! volumes do to files. Each wait is for the event itself, with a deadline.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};

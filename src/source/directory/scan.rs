@@ -171,7 +171,12 @@ impl Scan {
                     if again {
                         self.look(root, how, now, todo);
                     }
-                    None
+                    // One that cannot be listed is not an empty one.
+                    let closed = if again { self.closed.remove(root) } else { None };
+                    if closed.is_some() && how == How::First {
+                        self.root = None;
+                    }
+                    closed
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some("does not exist".to_owned()),

@@ -277,8 +277,24 @@ async fn what_cannot_be_read_keeps_what_it_held() {
     assert!(watch.is_quiet(Duration::from_secs(60)).await);
     let problems = rig.problems().join("\n");
     assert!(problems.contains("a.yaml: cannot be read: permission denied"), "{problems}");
-    assert!(problems.contains("sub: cannot look into the directory: permission denied"), "{problems}");
+    assert!(problems.contains("sub: cannot be listed: permission denied"), "{problems}");
     rig.disk.denied.lock().clear();
     assert_eq!(watch.next().await, "+a=2");
+    assert_eq!(rig.problems(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_directory_that_cannot_be_listed_is_not_an_empty_one() {
+    let mut rig = Rig::new();
+    rig.disk.write("/m/a.yaml", &route("a", 1));
+    rig.disk.denied.lock().push("/m".into());
+    rig.start();
+    let mut watch = rig.open();
+    assert!(watch.is_quiet(Duration::from_secs(60)).await);
+    let problem = "the directory /m cannot be listed: permission denied; waiting for it";
+    assert_eq!(rig.problems(), [problem]);
+    rig.disk.denied.lock().clear();
+    let mut watch = rig.open();
+    assert_eq!(watch.next().await, "init +a=1 done");
     assert_eq!(rig.problems(), Vec::<String>::new());
 }

@@ -95,7 +95,7 @@ impl Disk for MemoryDisk {
 /// Hands the scanner's inbox to the test, or refuses to watch.
 #[derive(Default)]
 pub struct TestWatching {
-    inbox: Mutex<Option<Inbox>>,
+    pub inbox: Mutex<Option<Inbox>>,
     pub refuses: bool,
 }
 
