@@ -50,9 +50,7 @@ impl MemorySource {
     /// A type exists from now on.
     pub fn add_type(&self, resource_type: &ResourceType) {
         self.change(|content| {
-            // Cursors from a former life of the type have expired.
-            let expired = content.revision;
-            content.types.entry(resource_type.clone()).or_insert_with(|| OfType { expired, ..OfType::default() });
+            content.added(resource_type);
         });
     }
 
@@ -63,7 +61,7 @@ impl MemorySource {
 
     /// Whether the reader may list and watch a type.
     pub fn set_forbidden(&self, resource_type: &ResourceType, forbidden: bool) {
-        self.change(|content| content.types.entry(resource_type.clone()).or_default().forbidden = forbidden);
+        self.change(|content| content.added(resource_type).forbidden = forbidden);
     }
 
     /// How many changes a broken watch may miss before it needs a list.
@@ -80,7 +78,7 @@ impl MemorySource {
         let decoder = Decoder::new(self.name.clone(), resource_type.clone());
         self.change(|content| {
             let revision = content.revision + 1;
-            let of_type = content.types.entry(resource_type.clone()).or_default();
+            let of_type = content.added(resource_type);
             let key = ObjectKey { source: self.name.clone(), namespace: namespace.map(Into::into), name: name.into() };
             let uid = of_type.objects.get(&key).and_then(|held| held.uid().map(str::to_owned));
             let uid = uid.unwrap_or_else(|| format!("u{revision}"));
@@ -136,6 +134,12 @@ impl MemorySource {
 }
 
 impl Content {
+    fn added(&mut self, resource_type: &ResourceType) -> &mut OfType {
+        // Cursors from a former life of the type have expired.
+        let expired = self.revision;
+        self.types.entry(resource_type.clone()).or_insert_with(|| OfType { expired, ..OfType::default() })
+    }
+
     fn log(&mut self, resource_type: &ResourceType, event: SourceEvent) {
         self.revision += 1;
         let Some(of_type) = self.types.get_mut(resource_type) else { return };
@@ -194,11 +198,11 @@ impl Watching {
             }
             Some(told) => {
                 let news = of_type.log.iter().filter(|(revision, _)| *revision > told);
-                let mut news: VecDeque<_> = news.map(|(_, event)| Ok(event.clone())).collect();
-                if !news.is_empty() {
-                    news.push_back(Ok(SourceEvent::Bookmark(Cursor(content.revision.to_string().into()))));
+                // A bookmark after each, so that a watch that breaks in between repeats one event at the most.
+                for (revision, event) in news {
+                    let cursor = Cursor(revision.to_string().into());
+                    self.ready.extend([Ok(event.clone()), Ok(SourceEvent::Bookmark(cursor))]);
                 }
-                self.ready.append(&mut news);
             }
         }
         self.told = Some(content.revision);
