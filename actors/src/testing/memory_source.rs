@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::stream;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::id::{Name, ObjectKey, ResourceType};
 use crate::object::{Decoder, Object};
@@ -18,8 +18,9 @@ use crate::source::{Cursor, Source, SourceError, SourceEvent, SourceStream};
 pub struct MemorySource {
     name: Name,
     content: Arc<Mutex<Content>>,
-    /// Counts changes and cuts, so that open streams look again.
-    stirred: watch::Sender<u64>,
+    /// Tells of changes and cuts, so that open streams look again. It wakes them in the order in which they began
+    /// to wait; a watch channel would do so in any order, and no run would replay.
+    stirred: Arc<Notify>,
 }
 
 struct Content {
@@ -44,7 +45,7 @@ impl MemorySource {
     /// A source without any types; types that were never added are absent.
     pub fn new(name: &str) -> Self {
         let content = Content { types: BTreeMap::new(), revision: 0, cuts: 0, window: 1_000 };
-        Self { name: name.into(), content: Arc::new(Mutex::new(content)), stirred: watch::Sender::new(0) }
+        Self { name: name.into(), content: Arc::new(Mutex::new(content)), stirred: Arc::default() }
     }
 
     /// A type exists from now on.
@@ -77,6 +78,7 @@ impl MemorySource {
     pub fn apply(&self, resource_type: &ResourceType, namespace: Option<&str>, name: &str, body: &str) {
         let decoder = Decoder::new(self.name.clone(), resource_type.clone());
         self.change(|content| {
+            content.added(resource_type);
             let revision = content.revision + 1;
             let of_type = content.added(resource_type);
             let key = ObjectKey { source: self.name.clone(), namespace: namespace.map(Into::into), name: name.into() };
@@ -129,15 +131,18 @@ impl MemorySource {
 
     fn change(&self, change: impl FnOnce(&mut Content)) {
         change(&mut self.content.lock());
-        self.stirred.send_modify(|count| *count += 1);
+        self.stirred.notify_waiters();
     }
 }
 
 impl Content {
     fn added(&mut self, resource_type: &ResourceType) -> &mut OfType {
-        // Cursors from a former life of the type have expired.
-        let expired = self.revision;
-        self.types.entry(resource_type.clone()).or_insert_with(|| OfType { expired, ..OfType::default() })
+        let revision = &mut self.revision;
+        self.types.entry(resource_type.clone()).or_insert_with(|| {
+            // Cursors from a former life of the type, the newest too, have expired.
+            *revision += 1;
+            OfType { expired: *revision, ..OfType::default() }
+        })
     }
 
     fn log(&mut self, resource_type: &ResourceType, event: SourceEvent) {
@@ -170,7 +175,6 @@ struct Watching {
     told: Option<u64>,
     cuts: u64,
     ready: VecDeque<Result<SourceEvent, SourceError>>,
-    stirred: watch::Receiver<u64>,
     ended: bool,
 }
 
@@ -217,10 +221,12 @@ impl Watching {
                 self.ended = event.is_err();
                 return Some((event, self));
             }
-            self.stirred.mark_unchanged();
+            let stirred = self.source.stirred.clone();
+            // Made before the look, so that nothing is missed between it and the wait.
+            let stirred = stirred.notified();
             self.fill();
-            if self.ready.is_empty() && self.stirred.changed().await.is_err() {
-                return None;
+            if self.ready.is_empty() {
+                stirred.await;
             }
         }
     }
@@ -238,7 +244,6 @@ impl Source for MemorySource {
             told: from.and_then(|cursor| cursor.0.parse().ok()),
             cuts: self.content.lock().cuts,
             ready: VecDeque::new(),
-            stirred: self.stirred.subscribe(),
             ended: false,
         };
         Box::pin(stream::unfold(watching, Watching::next))
