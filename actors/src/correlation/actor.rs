@@ -186,6 +186,12 @@ impl<H: Send + Sync + 'static> Correlation<H> {
         }
     }
 
+    /// Closes the gate again: the next start of the actor publishes nothing before everything is there that its
+    /// inputs then need. For a change of inputs while the actor is stopped.
+    pub fn close_gate(&self) {
+        self.shared.opened.store(false, Ordering::SeqCst);
+    }
+
     /// Looks at the gate again, because a type has synced or is known to be absent.
     pub fn check_gate(&self) {
         self.tell(Message::Nudge);
@@ -303,13 +309,7 @@ impl<H: Send + Sync + 'static> CorrelationActor<H> {
     fn commit(&self, running: &mut Running) {
         let shared = &self.0.shared;
         // Asked before the ports are drained: what it calls synced is then in the ports already.
-        let Some(input) = self.0.shared.wiring.lock().inputs.get(&key).cloned() else { return };
-        if let Some(before) = running.inputs.remove(&key) {
-            // What the new store does not hold is gone; what it does comes again below, in the same commit.
-            before.port.disconnect();
-            running.graph.forget_source(&key.0, &key.1);
-        }
-        let port = input.port.clone();
+        let open = shared.opened.load(Ordering::SeqCst) || self.0.missing().is_empty();
         let mut since: Option<Instant> = None;
         for ((resource_type, _), Reading { port, .. }) in &running.inputs {
             while let Some(batch) = port.receive(Changes::begin) {
