@@ -61,6 +61,9 @@ pub mod supervisor;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+/// The actor framework underneath, in the version that [`supervisor::ChildSpec::actor`] takes actors of.
+pub use ractor;
+
 /// A hash map whose iteration order depends on its history alone, so that a run replays exactly.
 pub type Map<K, V> = hashbrown::HashMap<K, V, rustc_hash::FxBuildHasher>;
 

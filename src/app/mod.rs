@@ -9,6 +9,7 @@
 //! ├─ stores/SOURCE/TYPE       one store a resource type
 //! ├─ scanner-SOURCE           what a source needs to run
 //! ├─ sources/SOURCE/TYPE      one reflector a resource type
+//! ├─ config                   the config file, followed
 //! └─ envoy                    the local proxy                          started last, drained first
 //! ```
 //!
@@ -25,6 +26,8 @@ mod options;
 mod publishers;
 
 mod reconfigure;
+
+mod refusals;
 
 mod run;
 

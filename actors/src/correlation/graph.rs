@@ -28,6 +28,11 @@ pub(super) trait Node: Send {
     /// A raw object for whichever view node wants the type.
     fn feed(&mut self, _resource_type: &ResourceType, _key: &ObjectKey, _object: Option<&Arc<Object>>) {}
 
+    /// Where it reports problems, if it does.
+    fn problem_scope(&self) -> Option<String> {
+        None
+    }
+
     /// Removes all objects of a source, if it is a view.
     fn forget_source(&mut self, _world: &World, _source: &Name) {}
 
@@ -81,7 +86,7 @@ pub struct Graph {
     names: Vec<String>,
     counters: Vec<(metrics::Counter, metrics::Histogram)>,
     dirty: Vec<Vec<u32>>,
-    fed: Map<ResourceType, u32>,
+    fed: Map<ResourceType, Vec<u32>>,
     outputs: Vec<Output>,
 }
 
@@ -101,12 +106,17 @@ impl Graph {
         }
     }
 
-    /// A collection of views of all objects of a resource type, of every source.
+    /// A collection of views of all objects of a resource type, of every source. One type can have several views.
     pub fn source<V: View>(&mut self, resource_type: &ResourceType) -> Collection<ObjectKey, V> {
-        self.fed.insert(resource_type.clone(), self.nodes.len() as u32);
+        self.fed.entry(resource_type.clone()).or_default().push(self.nodes.len() as u32);
         self.world.types.insert(self.nodes.len() as u32, resource_type.clone());
         let resource_type = resource_type.clone();
-        self.add(format!("view/{resource_type}"), |output| ViewNode { output, resource_type, incoming: Vec::new() })
+        self.add(format!("view/{resource_type}"), |output| ViewNode {
+            output,
+            resource_type,
+            incoming: Vec::new(),
+            broken: Default::default(),
+        })
     }
 
     /// An index over a collection. `extract` must be pure and cheap; it runs for each change.
@@ -188,7 +198,7 @@ impl Graph {
     /// Hands a raw object (or its removal) to its view; it counts from the next commit on. Types that nobody
     /// reads are ignored.
     pub fn feed(&mut self, resource_type: &ResourceType, key: &ObjectKey, object: Option<&Arc<Object>>) {
-        if let Some(node) = self.fed.get(resource_type) {
+        for node in self.fed.get(resource_type).into_iter().flatten() {
             self.nodes[*node as usize].feed(resource_type, key, object);
         }
     }
@@ -223,9 +233,16 @@ impl Graph {
         stats
     }
 
+    /// Takes back all problems that an earlier graph of the same nodes reported: this one knows nothing of them.
+    pub(super) fn clear_problems(&self) {
+        for scope in self.nodes.iter().filter_map(|node| node.problem_scope()) {
+            self.world.problems.replace(&scope, []);
+        }
+    }
+
     /// Removes all objects of one source from a view; it counts from the next commit on.
     pub fn forget_source(&mut self, resource_type: &ResourceType, source: &Name) {
-        if let Some(node) = self.fed.get(resource_type) {
+        for node in self.fed.get(resource_type).into_iter().flatten() {
             self.nodes[*node as usize].forget_source(&self.world, source);
         }
     }
