@@ -54,7 +54,6 @@ type MakeActor = Arc<dyn Fn(&Env) -> ChildSpec + Send + Sync>;
 
 /// A correlation beside the gateway's own, ready to be wired.
 pub(crate) struct ExtraCorrelation {
-    pub resource_types: Vec<ResourceType>,
     pub correlation: Arc<dyn Wire>,
     /// The correlation itself, then its publisher.
     pub children: Vec<ChildSpec>,
@@ -62,12 +61,22 @@ pub(crate) struct ExtraCorrelation {
 
 /// What wiring needs of a correlation whose handles it does not know.
 pub(crate) trait Wire: Send + Sync {
+    fn resource_types(&self) -> &[ResourceType];
     fn add_informer(&self, informer: &Informer);
+    fn remove_input(&self, of: &ResourceType, source: &Name);
 }
 
 impl<H: Send + Sync + 'static> Wire for Correlation<H> {
+    fn resource_types(&self) -> &[ResourceType] {
+        Self::resource_types(self)
+    }
+
     fn add_informer(&self, informer: &Informer) {
         Self::add_informer(self, informer);
+    }
+
+    fn remove_input(&self, of: &ResourceType, source: &Name) {
+        Self::remove_input(self, of, source);
     }
 }
 
@@ -140,15 +149,12 @@ impl Tidegate {
     /// Adds a publisher of the gateway's outputs, whose section is `publish.NAME`; without the section it does
     /// not run.
     #[must_use]
-    pub fn publisher<T: SectionType, P: Publisher>(
+    pub fn publisher<T: SectionType + Clone, P: Publisher>(
         mut self,
         name: &str,
         taps: impl Fn(&Outputs) -> Taps + Clone + Send + Sync + 'static,
         make: impl Fn(&T, &Outputs) -> P + Clone + Send + Sync + 'static,
-    ) -> Self
-    where
-        T: Clone,
-    {
+    ) -> Self {
         self.registry = self.registry.publisher::<T>(name);
         let name = name.to_owned();
         self.publishers.push(Arc::new(move |config, env, correlation| {
@@ -180,7 +186,6 @@ impl Tidegate {
                 make(&section, &handles)
             });
             Some(ExtraCorrelation {
-                resource_types: correlation.resource_types().to_vec(),
                 children: vec![correlation.spec(&name), publisher],
                 correlation: Arc::new(correlation),
             })

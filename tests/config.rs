@@ -1,5 +1,7 @@
 //! The config file: strictness, places, suggestions, overrides, the annotated file, the schema, hot reload.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::path::Path;
 use std::sync::Arc;
 

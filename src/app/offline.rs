@@ -6,6 +6,7 @@ use tidegate_actors::correlation::Graph;
 use tidegate_actors::env::Env;
 use tidegate_actors::problem::{Problem, Problems};
 
+use super::refusals::refusals;
 use super::{Target, Translation};
 use crate::builder::Tidegate;
 use crate::correlate::{self, Settings};
@@ -53,5 +54,6 @@ fn translated(tidegate: &Tidegate, path: &Path) -> anyhow::Result<(ModelUpdate, 
     }
     graph.commit(1, None);
     problems.extend(found.list().into_iter().map(|(_, problem)| problem));
+    problems.extend(refusals(&graph, &outputs));
     Ok((step::whole(&graph, &outputs, 1), problems))
 }

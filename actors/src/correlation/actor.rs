@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -53,6 +53,8 @@ struct Shared<H> {
     /// `None`: it asks its inputs.
     gate: Option<Gate>,
     version: AtomicU64,
+    /// The gate opens once: what it waited for is in the stores, which a restart of this actor leaves alone.
+    opened: AtomicBool,
     wiring: Mutex<Wiring<H>>,
 }
 
@@ -108,6 +110,7 @@ impl<H: Send + Sync + 'static> Correlation<H> {
             resource_types,
             gate,
             version: AtomicU64::new(0),
+            opened: AtomicBool::new(false),
             wiring: Mutex::new(wiring),
         };
         Self { shared: Arc::new(shared) }
@@ -194,6 +197,12 @@ impl<H: Send + Sync + 'static> Correlation<H> {
         }
     }
 
+    /// Closes the gate again: the next start of the actor publishes nothing before everything is there that its
+    /// inputs then need. For a change of inputs while the actor is stopped.
+    pub fn close_gate(&self) {
+        self.shared.opened.store(false, Ordering::SeqCst);
+    }
+
     /// Looks at the gate again, because a type has synced or is known to be absent.
     pub fn check_gate(&self) {
         self.tell(Message::Nudge);
@@ -246,6 +255,7 @@ impl<H: Send + Sync + 'static> Actor for CorrelationActor<H> {
         let shared = &self.0.shared;
         let mut graph = Graph::new(&shared.env, &shared.problems);
         (shared.build)(&mut graph);
+        graph.clear_problems();
         let mut running = Running { graph, inputs: BTreeMap::new(), open: false };
         let keys: Vec<InputKey> = {
             let mut wiring = shared.wiring.lock();
@@ -282,6 +292,11 @@ impl<H: Send + Sync + 'static> Actor for CorrelationActor<H> {
 impl<H: Send + Sync + 'static> CorrelationActor<H> {
     fn add_input(&self, myself: &ActorRef<Message>, running: &mut Running, key: InputKey) {
         let Some(input) = self.0.shared.wiring.lock().inputs.get(&key).cloned() else { return };
+        if let Some(before) = running.inputs.remove(&key) {
+            // What the new store does not hold is gone; what it does comes again below, in the same commit.
+            before.port.disconnect();
+            running.graph.forget_source(&key.0, &key.1);
+        }
         let port = input.port.clone();
         port.receive(Changes::clear);
         let subscription = (input.subscribe)(port.clone());
@@ -305,13 +320,17 @@ impl<H: Send + Sync + 'static> CorrelationActor<H> {
     fn commit(&self, running: &mut Running) {
         let shared = &self.0.shared;
         // Asked before the ports are drained: what it calls synced is then in the ports already.
-        let open = running.open || self.0.missing().is_empty();
+        let open = shared.opened.load(Ordering::SeqCst) || self.0.missing().is_empty();
         let mut since: Option<Instant> = None;
         for ((resource_type, _), Reading { port, .. }) in &running.inputs {
             while let Some(batch) = port.receive(Changes::begin) {
                 since = since.into_iter().chain(port.take_since()).min();
                 for (key, change) in batch.iter() {
-                    running.graph.feed(resource_type, key, change.new.as_ref());
+                    let (old, new) = (change.old.as_deref(), change.new.as_ref());
+                    if old.zip(new).is_some_and(|(old, new)| old.uid() != new.uid()) {
+                        running.graph.feed(resource_type, key, None);
+                    }
+                    running.graph.feed(resource_type, key, new);
                 }
                 port.receive(Changes::commit);
             }
@@ -326,6 +345,7 @@ impl<H: Send + Sync + 'static> CorrelationActor<H> {
         }
         if open && !running.open {
             running.open = true;
+            shared.opened.store(true, Ordering::SeqCst);
             let outputs: Vec<String> = shared.wiring.lock().outputs.keys().cloned().collect();
             for output in outputs {
                 self.resync(running, &output);

@@ -28,6 +28,11 @@ pub(super) trait Node: Send {
     /// A raw object for whichever view node wants the type.
     fn feed(&mut self, _resource_type: &ResourceType, _key: &ObjectKey, _object: Option<&Arc<Object>>) {}
 
+    /// Where it reports problems, if it does.
+    fn problem_scope(&self) -> Option<String> {
+        None
+    }
+
     /// Removes all objects of a source, if it is a view.
     fn forget_source(&mut self, _world: &World, _source: &Name) {}
 
@@ -106,7 +111,12 @@ impl Graph {
         self.fed.entry(resource_type.clone()).or_default().push(self.nodes.len() as u32);
         self.world.types.insert(self.nodes.len() as u32, resource_type.clone());
         let resource_type = resource_type.clone();
-        self.add(format!("view/{resource_type}"), |output| ViewNode { output, resource_type, incoming: Vec::new() })
+        self.add(format!("view/{resource_type}"), |output| ViewNode {
+            output,
+            resource_type,
+            incoming: Vec::new(),
+            broken: Default::default(),
+        })
     }
 
     /// An index over a collection. `extract` must be pure and cheap; it runs for each change.
@@ -221,6 +231,13 @@ impl Graph {
             }
         }
         stats
+    }
+
+    /// Takes back all problems that an earlier graph of the same nodes reported: this one knows nothing of them.
+    pub(super) fn clear_problems(&self) {
+        for scope in self.nodes.iter().filter_map(|node| node.problem_scope()) {
+            self.world.problems.replace(&scope, []);
+        }
     }
 
     /// Removes all objects of one source from a view; it counts from the next commit on.

@@ -139,6 +139,7 @@ impl Rig {
     }
 
     /// Everything that the functions put out.
+    #[allow(clippy::type_complexity)]
     fn outputs(
         &self,
     ) -> (BTreeMap<ObjectKey, String>, BTreeMap<String, Vec<u64>>, BTreeMap<String, (usize, ObjectKey)>) {

@@ -1,14 +1,15 @@
 //! Views: typed, pruned values parsed from raw objects. Where untyped becomes typed, bad input is stopped.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::collection::{Collection, State};
 use super::graph::{Node, World, panic_text};
-use crate::Map;
 use crate::id::{Name, ObjectKey, ObjectRef, ResourceType};
 use crate::object::Object;
 use crate::problem::{FieldError, Problem, Serving};
+use crate::{Map, Set};
 
 /// What a correlation reads of an object. Fields that nobody reads are left out, so that a change to them
 /// changes no view and re-runs nothing.
@@ -26,6 +27,8 @@ pub(super) struct ViewNode<V> {
     pub resource_type: ResourceType,
     /// In the order of arrival; the last of one key counts.
     pub incoming: Vec<(ObjectKey, Option<Arc<Object>>)>,
+    /// Objects with a problem.
+    pub broken: BTreeSet<ObjectKey>,
 }
 
 impl<V: View> ViewNode<V> {
@@ -59,6 +62,10 @@ impl<V: View> ViewNode<V> {
 }
 
 impl<V: View> Node for ViewNode<V> {
+    fn problem_scope(&self) -> Option<String> {
+        Some(self.scope())
+    }
+
     fn has_work(&self, _world: &World) -> bool {
         !self.incoming.is_empty()
     }
@@ -72,6 +79,8 @@ impl<V: View> Node for ViewNode<V> {
     fn forget_source(&mut self, world: &World, source: &Name) {
         let held = |state: &mut State<ObjectKey, V>| state.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
         let mut gone = world.with(self.output, held);
+        // What never could be read is not held, but has a problem that goes too.
+        gone.extend(self.broken.iter().cloned());
         gone.retain(|key| key.source == *source);
         self.incoming.retain(|(key, _)| key.source != *source);
         self.incoming.extend(gone.into_iter().map(|key| (key, None)));
@@ -81,8 +90,12 @@ impl<V: View> Node for ViewNode<V> {
         let incoming = std::mem::take(&mut self.incoming);
         let runs = incoming.len();
         let mut latest: Map<&ObjectKey, usize> = Map::default();
-        for (at, (key, _)) in incoming.iter().enumerate() {
+        let mut deleted: Set<&ObjectKey> = Set::default();
+        for (at, (key, object)) in incoming.iter().enumerate() {
             latest.insert(key, at);
+            if object.is_none() {
+                deleted.insert(key);
+            }
         }
         for (at, (key, object)) in incoming.iter().enumerate() {
             if latest.get(key) != Some(&at) {
@@ -91,13 +104,17 @@ impl<V: View> Node for ViewNode<V> {
             let new = match object.as_deref().map(|object| self.parse(object)) {
                 Some(Err(errors)) => {
                     let held = world.with(self.output, |state| state.get(key).cloned());
-                    let kept = held.filter(|_| !V::FAILS_CLOSED);
+                    // What was deleted and created again is another object: the old one's version is not its last good.
+                    let kept = held.filter(|_| !V::FAILS_CLOSED && !deleted.contains(key));
                     let serving = if kept.is_some() { Serving::LastGood } else { Serving::Nothing };
                     self.report(world, key, &errors, serving);
+                    self.broken.insert(key.clone());
                     kept
                 }
                 good => {
-                    world.problems.clear(&self.scope(), &key.to_string());
+                    if self.broken.remove(key) {
+                        world.problems.clear(&self.scope(), &key.to_string());
+                    }
                     good.and_then(Result::ok).map(Arc::new)
                 }
             };

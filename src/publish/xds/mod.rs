@@ -47,10 +47,15 @@ mod service;
 
 mod server;
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "../../../tests/support/xds_model.rs"]
+mod testing;
+
 pub use hub::XdsPublisher;
 pub use kind::Kind;
 pub use options::Options;
 pub use scope::METADATA_KEY;
 pub use server::{ServerError, XdsServer};
 pub use session::WARMING;
-pub use status::{ClientStatus, TypeStatus};
+pub use status::{ClientStatus, PublishedResource, TypeStatus};

@@ -1,0 +1,5 @@
+//! Encodings read back: what Envoy would see.
+
+mod hosts;
+mod parts;
+mod routes;
