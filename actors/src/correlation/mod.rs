@@ -20,6 +20,7 @@ mod graph;
 mod group;
 mod index;
 mod input;
+mod json;
 mod output;
 mod union;
 mod view;
@@ -31,6 +32,7 @@ pub use ctx::Ctx;
 pub use graph::{CommitStats, Graph};
 pub use index::Index;
 pub use input::{StorePort, Subscribe};
+pub use json::Json;
 pub use output::{OutputBatch, OutputBuffer, OutputPort, Taps};
 pub use view::View;
 

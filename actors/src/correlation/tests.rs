@@ -237,14 +237,9 @@ fn an_object_that_does_not_parse_keeps_its_last_good_view_unless_it_grants_somet
 }
 
 /// A second view of a member, which sees the team alone.
-#[derive(Debug, PartialEq)]
-struct Affiliation(String);
-
-impl View for Affiliation {
-    fn parse(object: &Object) -> Result<Self, Vec<FieldError>> {
-        let json: serde_json::Value = serde_json::from_slice(object.raw()).unwrap();
-        Ok(Self(json["team"].as_str().unwrap().into()))
-    }
+#[derive(Debug, PartialEq, serde::Deserialize)]
+struct Affiliation {
+    team: String,
 }
 
 #[test]
@@ -252,12 +247,12 @@ fn two_views_of_one_type_are_both_fed_and_complain_each_for_itself() {
     let problems = Problems::default();
     let mut graph = Graph::new(&Env::system(), &problems);
     let members = graph.source::<Member>(&member_type());
-    let affiliations = graph.source::<Affiliation>(&member_type());
+    let affiliations = graph.source::<Json<Affiliation>>(&member_type());
     let object = mk_object(member_type(), "ann", r#"{"team":"red","rank":13}"#.to_owned());
     graph.feed(&member_type(), &key("ann"), Some(&object));
     graph.commit(1, None);
     assert_eq!(graph.get(members, &key("ann")), None);
-    assert_eq!(graph.get(affiliations, &key("ann")), Some(Arc::new(Affiliation("red".to_owned()))));
+    assert_eq!(graph.get(affiliations, &key("ann")), Some(Arc::new(Json(Affiliation { team: "red".to_owned() }))));
     assert_eq!(problems.list().len(), 1, "the view that is content does not take back what the other one said");
     graph.forget_source(&member_type(), &"src".into());
     graph.commit(2, None);
