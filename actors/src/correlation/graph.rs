@@ -12,13 +12,14 @@ use super::function::{FunctionNode, Outcome, Slots};
 use super::group::{GroupNode, Place};
 use super::index::Index;
 use super::output::Output;
+use super::report::ReportNode;
 use super::union::UnionNode;
-use super::view::{View, ViewNode};
+use super::view::{self, ErrorsNode, View, ViewError, ViewNode};
 use crate::Map;
 use crate::env::Env;
 use crate::id::{Name, ObjectKey, ObjectRef, ResourceType};
 use crate::object::Object;
-use crate::problem::Problems;
+use crate::problem::{Problem, Problems};
 use crate::seq::Seq;
 
 /// What runs when something before it changed. It writes the collection that has its own number.
@@ -27,6 +28,9 @@ pub(super) trait Node: Send {
 
     /// A raw object for whichever view node wants the type.
     fn feed(&mut self, _resource_type: &ResourceType, _key: &ObjectKey, _object: Option<&Arc<Object>>) {}
+
+    /// Where to say which objects cannot be read, if it is a view.
+    fn tell_errors(&mut self, _to: Collection<ObjectKey, ViewError>) {}
 
     /// Removes all objects of a source, if it is a view.
     fn forget_source(&mut self, _world: &World, _source: &Name) {}
@@ -105,8 +109,37 @@ impl Graph {
     pub fn source<V: View>(&mut self, resource_type: &ResourceType) -> Collection<ObjectKey, V> {
         self.fed.insert(resource_type.clone(), self.nodes.len() as u32);
         self.world.types.insert(self.nodes.len() as u32, resource_type.clone());
-        let resource_type = resource_type.clone();
-        self.add(format!("view/{resource_type}"), |output| ViewNode { output, resource_type, incoming: Vec::new() })
+        let (resource_type, scope) = (resource_type.clone(), view::scope(resource_type));
+        self.start_reporting(&scope);
+        self.add(scope, |output| ViewNode::new(output, resource_type))
+    }
+
+    /// The objects of a source's resource type that cannot be read now, for whoever tells them so. Declared once a
+    /// type, after its [`source`](Self::source); for a type without one it stays empty.
+    pub fn source_errors(&mut self, resource_type: &ResourceType) -> Collection<ObjectKey, ViewError> {
+        let errors = self.add(format!("errors/{resource_type}"), ErrorsNode);
+        if let Some(node) = self.fed.get(resource_type) {
+            self.nodes[*node as usize].tell_errors(errors);
+        }
+        errors
+    }
+
+    /// Reports what a pure function finds wrong with each value, under the scope `correlation/NAME`, for as long as
+    /// the value is there. For warnings: it changes nothing in what is served.
+    pub fn report<K: Key, V: Value>(
+        &mut self,
+        name: &str,
+        input: Collection<K, V>,
+        problems: impl Fn(&K, &V) -> Vec<Problem> + Send + 'static,
+    ) {
+        let scope = format!("correlation/{name}");
+        self.start_reporting(&scope);
+        self.add::<(), (), _>(name.to_owned(), |_| ReportNode { scope, input, problems });
+    }
+
+    /// What a graph before this one reported may be gone by now; what still stands is found again.
+    fn start_reporting(&self, scope: &str) {
+        self.world.problems.replace(scope, []);
     }
 
     /// An index over a collection. `extract` must be pure and cheap; it runs for each change.
@@ -137,6 +170,7 @@ impl Graph {
         input: Collection<K, V>,
         function: impl Fn(&mut Ctx<'_>, &K, &Arc<V>) -> Outcome<OK, O> + Send + 'static,
     ) -> Collection<OK, O> {
+        self.start_reporting(&format!("correlation/{name}"));
         self.add(name.to_owned(), |output| FunctionNode {
             name: name.to_owned(),
             input,

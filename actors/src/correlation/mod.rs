@@ -20,6 +20,7 @@ mod graph;
 mod group;
 mod index;
 mod output;
+mod report;
 mod union;
 mod view;
 mod watch;
@@ -30,7 +31,7 @@ pub use ctx::Ctx;
 pub use graph::{CommitStats, Graph};
 pub use index::Index;
 pub use output::{OutputBatch, OutputBuffer, OutputPort, Taps};
-pub use view::View;
+pub use view::{View, ViewError};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
