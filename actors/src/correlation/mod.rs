@@ -22,6 +22,7 @@ mod index;
 mod input;
 mod json;
 mod output;
+mod report;
 mod union;
 mod view;
 mod watch;
@@ -34,7 +35,7 @@ pub use index::Index;
 pub use input::{StorePort, Subscribe};
 pub use json::Json;
 pub use output::{OutputBatch, OutputBuffer, OutputPort, Taps};
-pub use view::View;
+pub use view::{View, ViewError};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
