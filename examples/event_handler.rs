@@ -8,7 +8,7 @@
 //! added bert (was there already)
 //! synced
 //! added clio
-//! updated anna from 1 to 4
+//! updated anna: her zone was eu and is us
 //! deleting bert takes a second
 //! deleted bert
 //! removed
@@ -37,8 +37,8 @@ impl EventHandler for Printer {
     }
 
     async fn on_update(&self, old: Arc<Object>, new: Arc<Object>) {
-        let [old, version] = [&old, &new].map(|object| object.resource_version().unwrap_or("-").to_owned());
-        println!("updated {} from {old} to {version}", new.key().name);
+        let [was, is] = [&old, &new].map(|object| object.label("zone").unwrap_or("unknown"));
+        println!("updated {}: her zone was {was} and is {is}", new.key().name);
     }
 
     async fn on_delete(&self, object: Arc<Object>, _tombstone: bool) {
@@ -52,7 +52,7 @@ async fn example() -> anyhow::Result<()> {
     let (env, _) = testing::env(1);
     let host = ResourceType::new("example.com", "v1", "Host", "hosts", Scope::Cluster);
     let source = MemorySource::new("demo");
-    source.apply(&host, None, "anna", "");
+    source.apply_labelled(&host, None, "anna", &[("zone", "eu")], "");
     source.apply(&host, None, "bert", "");
 
     let supervisor = Supervisor::start("example", Strategy::OneForOne, env.clone()).await?;
@@ -70,7 +70,7 @@ async fn example() -> anyhow::Result<()> {
     let a_while = Duration::from_millis(100);
     source.apply(&host, None, "clio", "");
     env.clock.sleep(a_while).await;
-    source.apply(&host, None, "anna", r#""spec":{"zone":"eu"}"#);
+    source.apply_labelled(&host, None, "anna", &[("zone", "us")], "");
     env.clock.sleep(a_while).await;
     source.delete(&host, None, "bert");
     env.clock.sleep(a_while).await;

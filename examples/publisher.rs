@@ -7,8 +7,8 @@
 //! flaky fails
 //! steady prints everything: anna in eu
 //! flaky waits: publishing failed: the printer is out of paper; refill it
-//! flaky fails
 //! steady prints changes: bert in us
+//! flaky fails
 //! flaky prints everything: anna in eu
 //! flaky prints changes: bert in us
 //! ```
