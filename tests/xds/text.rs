@@ -134,7 +134,6 @@ fn hosts(assignment: &mut Value) -> bool {
         take(locality, "load_balancing_weight", &json!(0));
         for host in locality["lb_endpoints"].as_array_mut().unwrap() {
             take(host, "load_balancing_weight", &json!(1));
-            take(host, "metadata", &json!({}));
             take(&mut host["endpoint"], "health_check_config", &json!({}));
         }
     }
@@ -143,7 +142,7 @@ fn hosts(assignment: &mut Value) -> bool {
 
 /// Takes out a member that has a certain value.
 fn take(from: &mut Value, name: &str, value: &Value) {
-    if from.get(name) == Some(value) { eprintln!("TOOK {name}");
+    if from.get(name) == Some(value) {
         from.as_object_mut().unwrap().remove(name);
-    } else { eprintln!("NOT {name} {from}"); }
+    }
 }
