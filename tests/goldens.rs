@@ -1,6 +1,7 @@
 //! Golden cases: one folder a case below `tests/goldens`, with its manifests in `input.yaml` (and those of further
-//! sources in `input.SOURCE.yaml`), the model that they become in `model.yaml`, and what every object is told in
-//! `status.yaml`. `TIDEGATE_BLESS=1 cargo test --test goldens` writes the results anew, to be read in the diff.
+//! sources in `input.SOURCE.yaml`), the model that they become in `model.yaml`, what proxies are sent in `xds.yaml`, and
+//! what every object is told in `status.yaml`. `TIDEGATE_BLESS=1 cargo test --test goldens` writes the results anew, to
+//! be read in the diff.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,8 +10,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tidegate::correlate::{Outputs, Settings, build};
+use tidegate::publish::step;
+use tidegate::publish::xds::{self, XdsPublisher};
 use tidegate::resource::{self, KnownKind};
 use tidegate_actors::correlation::{Collection, Graph};
 use tidegate_actors::env::Env;
@@ -99,7 +104,22 @@ fn results(graph: &Graph, outputs: &Outputs, problems: &Problems) -> Results {
     });
     let problems: Vec<String> = problems.list().iter().map(|(_, problem)| problem.to_string()).collect();
     let status = json!({ "statuses": values(graph, outputs.statuses), "problems": problems });
-    BTreeMap::from([("model.yaml", model), ("status.yaml", status)])
+    BTreeMap::from([("model.yaml", model), ("status.yaml", status), ("xds.yaml", sent(graph, outputs))])
+}
+
+/// What proxies are sent, by type; nothing of it that the text form cannot name, and nothing that the publisher
+/// warns of.
+fn sent(graph: &Graph, outputs: &Outputs) -> Value {
+    let problems = Problems::default();
+    let publisher = XdsPublisher::new(xds::Options::default(), problems.clone(), Env::system());
+    publisher.apply(&step::whole(graph, outputs, 1));
+    assert_eq!(problems.list(), []);
+    let mut sent: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+    for text in publisher.text().unwrap() {
+        assert_eq!(text.unknown, [""; 0], "{}", text.name);
+        sent.entry(text.kind.label()).or_default().push(text.resource);
+    }
+    json!(sent)
 }
 
 #[test]
@@ -148,8 +168,20 @@ fn results_read_back_as_what_was_written() {
 #[test]
 fn no_result_shows_a_private_key() {
     for case in cases() {
-        for (file, value) in run(&read(&case)) {
-            assert!(!value.to_string().contains("PRIVATE KEY"), "{case:?} {file}");
+        let read = read(&case);
+        let keys: Vec<String> = read.documents.iter().filter_map(|(_, document)| key(document)).collect();
+        for (file, value) in run(&read) {
+            let text = value.to_string();
+            assert!(!text.contains("PRIVATE KEY"), "{case:?} {file}");
+            // Bytes are shown as base64, which no search for words would find.
+            assert!(keys.iter().all(|key| !text.contains(key)), "{case:?} {file}");
         }
     }
+}
+
+/// The key of a Secret, in base64; enough of it to be told from others.
+fn key(document: &Value) -> Option<String> {
+    let plain = document["stringData"]["tls.key"].as_str().map(|key| STANDARD.encode(key));
+    let key = plain.or_else(|| document["data"]["tls.key"].as_str().map(str::to_owned))?;
+    Some(key[..key.len().min(48)].to_owned()).filter(|key| key.len() > 16)
 }

@@ -13,6 +13,8 @@ mod model;
 mod grpc;
 #[path = "xds/proxy.rs"]
 mod proxy;
+#[path = "xds/text.rs"]
+mod text;
 
 use std::net::SocketAddr;
 

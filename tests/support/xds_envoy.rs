@@ -2,11 +2,14 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use tidegate::proxy::bootstrap::AdminAddress;
+use tidegate::proxy::envoy_admin::EnvoyAdmin;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
@@ -33,7 +36,8 @@ impl Envoy {
         let program = std::env::var("TIDEGATE_ENVOY").expect("TIDEGATE_ENVOY names the Envoy binary");
         let directory = tempfile::tempdir().unwrap();
         let config = directory.path().join("envoy.yaml");
-        std::fs::write(&config, bootstrap(xds, node, api_type)).unwrap();
+        let admin = directory.path().join("admin");
+        std::fs::write(&config, bootstrap(xds, node, api_type, &admin)).unwrap();
         let log = directory.path().join("envoy.log");
         let level = std::env::var("TIDEGATE_ENVOY_LOG").unwrap_or_else(|_| "warning".to_owned());
         let mut command = Command::new(program);
@@ -43,16 +47,25 @@ impl Envoy {
         Self { _child: child.unwrap(), _directory: directory }
     }
 
+    /// What it says that its configuration is.
+    pub async fn config_dump(&self) -> serde_json::Value {
+        let admin = AdminAddress::Socket(self._directory.path().join("admin"));
+        let (status, text) = EnvoyAdmin::new(admin).get("/config_dump?include_eds").await.unwrap();
+        assert!(status.is_success(), "{status} {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
     /// The file that it logs to.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self._directory.path().join("envoy.log")).unwrap_or_default()
     }
 }
 
-fn bootstrap(xds: SocketAddr, node: &str, api_type: &str) -> String {
+fn bootstrap(xds: SocketAddr, node: &str, api_type: &str, admin: &Path) -> String {
     format!(
         r#"
 node: {{id: "{node}", cluster: test}}
+admin: {{address: {{pipe: {{path: "{admin}"}}}}}}
 dynamic_resources:
   ads_config:
     api_type: {api_type}
@@ -73,6 +86,7 @@ static_resources:
       cluster_name: xds
       endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: {ip}, port_value: {port}}}}}}}}}]}}]
 "#,
+        admin = admin.display(),
         ip = xds.ip(),
         port = xds.port(),
     )

@@ -12,6 +12,11 @@ use tidegate::model::{
 };
 use tidegate_actors::id::{Name, ObjectKey, ObjectRef, ResourceType, Scope};
 
+#[path = "xds_rich.rs"]
+mod rich;
+
+pub use rich::mk_rich;
+
 /// The source of everything.
 pub const SOURCE: &str = "test";
 

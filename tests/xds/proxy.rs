@@ -390,3 +390,30 @@ async fn every_feature_of_a_route_is_accepted_and_works() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs envoy: run by cargo xtask test"]
+async fn what_a_backend_edits_stands_over_what_its_route_edits() {
+    for protocol in PROTOCOLS {
+        let a = Backend::start("a").await;
+        let Setup { server, envoy, port } = start(protocol, &a).await;
+        let mut action = mk_forward("a");
+        let RouteAction::Forward { backends, .. } = &mut action else { panic!("{action:?}") };
+        backends[0].filters.request.set = vec![("x-set".into(), "backend".into())];
+        backends[0].filters.request.add = vec![("x-gone".into(), "backend".into())];
+        backends[0].filters.response.set = vec![("x-answer".into(), "backend".into())];
+        let mut route = Route::clone(&mk_route("edited", PathMatch::Prefix("/edited".into()), action).1);
+        route.filters.request.set = vec![("x-set".into(), "route".into()), ("x-route".into(), "route".into())];
+        route.filters.request.remove = vec!["x-gone".into()];
+        route.filters.response.set = vec![("x-answer".into(), "route".into())];
+        let (precedence, _) = mk_route("edited", PathMatch::Prefix("/edited".into()), mk_forward("a"));
+        let host = mk_host(&mk_table(port), "b.example.com", [(precedence, Arc::new(route))]);
+        server.apply(Update::to(2).host(host));
+        let answer = get_until(port, "b.example.com", "/edited", |answer| answer.status == 200).await.unwrap();
+        for wanted in ["x-set: backend", "x-gone: backend", "x-route: route"] {
+            assert!(answer.body.contains(wanted), "{protocol} {wanted}: {answer:?} {}", envoy.log());
+        }
+        assert!(!answer.body.contains("x-set: route"), "{protocol}: {answer:?}");
+        assert!(answer.head.contains("x-answer: backend") && !answer.head.contains("x-answer: route"), "{answer:?}");
+    }
+}

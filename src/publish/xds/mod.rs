@@ -33,6 +33,8 @@ mod protocol;
 
 mod status;
 
+mod text;
+
 mod report;
 
 mod options;
@@ -59,3 +61,4 @@ pub use scope::METADATA_KEY;
 pub use server::{ServerError, XdsServer};
 pub use session::WARMING;
 pub use status::{ClientStatus, PublishedResource, TypeStatus};
+pub use text::{REDACTED, TextError, TextResource, document};
