@@ -1,14 +1,21 @@
 //! Kinds that nobody knew at start, watched because somebody asked for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate::app::{App, Hooks};
 use tidegate::builder::Tidegate;
-use tidegate::config::Config;
+use tidegate::config::{Config, Loader, Registry};
 use tidegate_actors::env::Env;
 
 use crate::rig::*;
+
+fn mk_widget(name: &str) -> String {
+    format!(
+        "{{apiVersion: example.com/v1, kind: Widget, metadata: {{name: {name}, namespace: a}}, spec: {{size: 7}}}}\n"
+    )
+}
 
 async fn start(config: &Config) -> App {
     let app = App::start(&Tidegate::builder(), config, &Hooks::default(), Env::system()).await.unwrap();
@@ -43,12 +50,7 @@ async fn watch(app: &App, resource: &str, kind: &str) -> http::Answer {
 async fn an_unknown_kind_is_listed_once_it_is_asked_for_and_still_is_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     copy_demo(folder.path());
-    let widget = |name: &str| {
-        format!(
-            "{{apiVersion: example.com/v1, kind: Widget, metadata: {{name: {name}, namespace: a}}, spec: {{size: 7}}}}\n"
-        )
-    };
-    std::fs::write(folder.path().join("manifests/one.yaml"), widget("one")).unwrap();
+    std::fs::write(folder.path().join("manifests/one.yaml"), mk_widget("one")).unwrap();
     let mut config = mk_config(folder.path());
     config.watches.allow = vec!["*.example.com".to_owned()];
     let app = start(&config).await;
@@ -70,7 +72,7 @@ async fn an_unknown_kind_is_listed_once_it_is_asked_for_and_still_is_after_a_res
 
     assert_eq!(watch(&app, "widgets.example.com/v1", "Widget").await.status, 201);
     assert_eq!(widgets(&app, 1).await, ["one"]);
-    std::fs::write(folder.path().join("manifests/two.yaml"), widget("two")).unwrap();
+    std::fs::write(folder.path().join("manifests/two.yaml"), mk_widget("two")).unwrap();
     assert_eq!(widgets(&app, 2).await, ["one", "two"]);
     assert_eq!(http::get(app.admin, "/readyz").await.status, 200);
     app.supervisor.shutdown(Duration::from_secs(5)).await;
@@ -96,4 +98,34 @@ async fn a_kept_watch_that_the_config_allows_no_more_is_not_taken_up_again() {
     let problems = again.problems.list();
     assert!(problems.iter().any(|(_, problem)| problem.reason.contains("widgets.example.com/v1")), "{problems:?}");
     again.supervisor.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_comes_later_is_asked_for_the_kind_too() {
+    let folder = tempfile::tempdir().unwrap();
+    for (source, widget) in [("manifests", "one"), ("more", "two")] {
+        std::fs::create_dir_all(folder.path().join(source)).unwrap();
+        std::fs::write(folder.path().join(source).join("widget.yaml"), mk_widget(widget)).unwrap();
+    }
+    let file = folder.path().join("tidegate.yaml");
+    let base = "admin: {address: 127.0.0.1:0}\nxds: {address: 127.0.0.1:0}\nwatches: {allow: ['*.example.com']}\n\
+                sources:\n- {name: demo, kind: directory, path: manifests}\n";
+    replace(&file, base);
+    let loader = Loader::new(Registry::default());
+    let config = Arc::new(loader.load(&file).unwrap());
+    let (app, tidegate, hooks) = (start(&config).await, Tidegate::builder(), Hooks::default());
+    let follow = app.follow(&tidegate, &config, &file, &loader, &hooks);
+    let script = async {
+        assert_eq!(watch(&app, "widgets.example.com/v1", "Widget").await.status, 201);
+        assert_eq!(widgets(&app, 1).await, ["one"]);
+        replace(&file, &format!("{base}- {{name: more, kind: directory, path: more}}\n"));
+        assert_eq!(widgets(&app, 2).await, ["one", "two"]);
+        replace(&file, base);
+        assert_eq!(widgets(&app, 1).await, ["one"]);
+    };
+    tokio::select! {
+        followed = follow => panic!("following ended: {followed:?}"),
+        () = script => {}
+    }
+    app.supervisor.shutdown(Duration::from_secs(5)).await;
 }
