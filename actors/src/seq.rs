@@ -2,7 +2,7 @@
 //! list of pointers, for the writer and for every reader that compares chunks by identity.
 //!
 //! Laws: sorted by key, each key once; a version never changes once it was handed out; chunks hold between
-//! 1 and [`MAX`] entries; `a == b` compares content, whatever the chunking.
+//! 1 and `MAX` entries; `a == b` compares content, whatever the chunking.
 
 use std::sync::Arc;
 

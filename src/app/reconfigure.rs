@@ -55,6 +55,7 @@ impl App {
             // builds its graph anew behind its gate, and publishers get one full step.
             report("gateway", self.supervisor.pause("gateway").await.map_err(Into::into));
             self.change_sources(tidegate, old, new).await;
+            self.correlation.close_gate();
             *self.settings.write() = wanted;
             report("gateway", self.supervisor.resume("gateway").await.map_err(Into::into));
         }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use tidegate_actors::correlation::Subscribe;
 use tidegate_actors::id::Name;
 use tidegate_actors::informer::RegisterOptions;
 
@@ -61,8 +60,7 @@ impl App {
                 }
                 let options = RegisterOptions::default();
                 let informer = self.factory.register(&name, resource_type.clone(), options).await?;
-                let subscribe: Subscribe = Arc::new(move |port| informer.subscribe(port));
-                correlation.add_input(resource_type, &name, subscribe);
+                correlation.add_informer(&informer);
             }
         }
         // What was asked for before the source was there is asked of it too.

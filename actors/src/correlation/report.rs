@@ -16,6 +16,10 @@ where
     V: Value,
     F: Fn(&K, &V) -> Vec<Problem> + Send + 'static,
 {
+    fn problem_scope(&self) -> Option<String> {
+        Some(self.scope.clone())
+    }
+
     fn has_work(&self, world: &World) -> bool {
         world.erased(self.input.id).is_touched()
     }

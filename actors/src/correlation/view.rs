@@ -61,8 +61,9 @@ impl<V: View> ViewNode<V> {
         })
     }
 
+    /// Names the view as well, since another one of the same type may be content with the object.
     fn scope(&self) -> String {
-        scope(&self.resource_type)
+        format!("view/{}/{}", self.resource_type, std::any::type_name::<V>())
     }
 
     /// Says, or no longer says, that an object cannot be read.
@@ -98,6 +99,10 @@ impl<V: View> ViewNode<V> {
 }
 
 impl<V: View> Node for ViewNode<V> {
+    fn problem_scope(&self) -> Option<String> {
+        Some(self.scope())
+    }
+
     fn has_work(&self, _world: &World) -> bool {
         !self.incoming.is_empty()
     }
@@ -111,7 +116,10 @@ impl<V: View> Node for ViewNode<V> {
     fn forget_source(&mut self, world: &World, source: &Name) {
         let held = |state: &mut State<ObjectKey, V>| state.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
         let mut gone = world.with(self.output, held);
-        gone.extend(self.failing.iter().cloned());
+        // What never could be read is not held, but has a problem that goes too.
+        let mut failing: Vec<_> = self.failing.iter().cloned().collect();
+        failing.sort_unstable();
+        gone.extend(failing);
         gone.retain(|key| key.source == *source);
         self.incoming.retain(|(key, _)| key.source != *source);
         self.incoming.extend(gone.into_iter().map(|key| (key, None)));
@@ -125,8 +133,12 @@ impl<V: View> Node for ViewNode<V> {
         let incoming = std::mem::take(&mut self.incoming);
         let runs = incoming.len();
         let mut latest: Map<&ObjectKey, usize> = Map::default();
-        for (at, (key, _)) in incoming.iter().enumerate() {
+        let mut deleted: Set<&ObjectKey> = Set::default();
+        for (at, (key, object)) in incoming.iter().enumerate() {
             latest.insert(key, at);
+            if object.is_none() {
+                deleted.insert(key);
+            }
         }
         for (at, (key, object)) in incoming.iter().enumerate() {
             if latest.get(key) != Some(&at) {
@@ -135,7 +147,8 @@ impl<V: View> Node for ViewNode<V> {
             let (new, error) = match object.as_ref().map(|object| (object, self.parse(object))) {
                 Some((object, Err(errors))) => {
                     let held = world.with(self.output, |state| state.get(key).cloned());
-                    let kept = held.filter(|_| !V::FAILS_CLOSED);
+                    // What was deleted and created again is another object: the old one's version is not its last good.
+                    let kept = held.filter(|_| !V::FAILS_CLOSED && !deleted.contains(key));
                     let serving = if kept.is_some() { Serving::LastGood } else { Serving::Nothing };
                     (kept, Some(ViewError { object: object.clone(), errors, serving }))
                 }
@@ -146,11 +159,6 @@ impl<V: View> Node for ViewNode<V> {
         }
         runs
     }
-}
-
-/// The scope of the problems of a view.
-pub(super) fn scope(resource_type: &ResourceType) -> String {
-    format!("view/{resource_type}")
 }
 
 /// Holds the errors that a view node writes: they are set before its turn, and its turn wakes their readers.

@@ -4,25 +4,20 @@
 //! Laws: what is missing is believed only while the directory itself is there, and only after it stayed so;
 //! what looks unfinished is looked at once more before it is reported; a file that did not change is not parsed.
 
+mod content;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tidegate_actors::env::Disk;
-use tidegate_actors::id::Name;
 use tidegate_actors::problem::Serving;
 use tokio::time::Instant;
 
-use super::document::{self, Body};
-use super::ledger::{Placed, Update};
-use super::reader::{self, Job};
 use super::shared::Shared;
 use super::walk::{Stamp, name_of, walk};
 use super::watch::{Inbox, Signal, Watcher, is_manifest};
-
-/// Text of this many bytes is held at once while files are read and parsed.
-const WINDOW: u64 = 8 << 20;
 
 /// A file that is never left alone is looked at all the same, after so many settle times.
 const PATIENCE: u32 = 50;
@@ -121,19 +116,23 @@ impl Scan {
         self.waiting.values().map(|wait| wait.due).min()
     }
 
-    /// One round. With `rescan`, everything is looked at, whatever was told.
-    pub fn round(&mut self, now: Instant, rescan: bool) {
+    /// One round. With `rescan`, everything is looked at, whatever was told. Tells whether there was anything to do
+    /// yet, other than to wait for a file to become complete.
+    pub fn round(&mut self, now: Instant, rescan: bool) -> bool {
         let told = self.inbox.take();
         let mut todo = Todo::default();
         let root = self.shared.options.path.clone();
         if !self.root_is_there(&root, now, &mut todo) {
             self.waiting.clear();
-            return self.shared.commit(BTreeMap::new(), false);
+            self.shared.commit(BTreeMap::new(), false);
+            return true;
         }
-        if rescan || told.everything {
+        let mut looked = rescan || told.everything;
+        if looked {
             self.look(&root, How::Patiently, now, &mut todo);
         }
         for (path, signal) in told.paths {
+            looked |= !matches!(signal, Signal::Unfinished | Signal::Touched);
             match signal {
                 Signal::Look => self.look(&path, How::Patiently, now, &mut todo),
                 Signal::Swapped => self.look(&path, How::AtOnce, now, &mut todo),
@@ -148,11 +147,13 @@ impl Scan {
         let due: Vec<_> = self.waiting.iter().filter(|(_, w)| w.due <= now).map(|(path, _)| path.clone()).collect();
         for path in due {
             let Some(wait) = self.waiting.remove(&path) else { continue };
+            looked = true;
             self.inspect(&path, Some(wait), true, now, &mut todo);
         }
         let updates = self.updates(todo, &root, now);
         self.report_directories(&root);
         self.shared.commit(updates, true);
+        looked
     }
 
     /// Whether the directory is there and may be believed. If it has just come, it is looked through.
@@ -170,7 +171,12 @@ impl Scan {
                     if again {
                         self.look(root, how, now, todo);
                     }
-                    None
+                    // One that cannot be listed is not an empty one.
+                    let closed = if again { self.closed.remove(root) } else { None };
+                    if closed.is_some() && how == How::First {
+                        self.root = None;
+                    }
+                    closed
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some("does not exist".to_owned()),
@@ -341,94 +347,6 @@ impl Scan {
         }
     }
 
-    /// Reads and parses what has to be.
-    fn updates(&mut self, mut todo: Todo, root: &Path, now: Instant) -> BTreeMap<Name, Update> {
-        let mut updates = BTreeMap::new();
-        // The directory may have gone away since the round began.
-        if !todo.gone.is_empty() && self.disk.stat(root).is_err() {
-            todo.gone.clear();
-        }
-        for path in todo.gone {
-            self.known.remove(&path);
-            updates.insert(name_of(root, &path), Update::Gone);
-        }
-        for (path, reason) in todo.unreadable {
-            self.forget_content(&path);
-            updates.insert(name_of(root, &path), Update::Unreadable(reason));
-        }
-        let mut window = Vec::new();
-        let mut bytes = 0;
-        let mut reads = todo.read.into_iter().peekable();
-        while let Some((path, read)) = reads.next() {
-            let limit = self.shared.options.max_file_bytes;
-            if read.stamp.len() > limit {
-                let reason = format!("has {} bytes, more than the limit of {limit}; split it", read.stamp.len());
-                let whole = vec![Placed { line: 1, document: document::refused(reason) }];
-                updates.insert(name_of(root, &path), Update::Content(whole));
-                self.known.insert(path, Known { stamp: read.stamp, hash: Some(0) });
-            } else {
-                bytes += read.stamp.len();
-                window.push((path, read));
-            }
-            if bytes >= WINDOW || reads.peek().is_none() {
-                self.window(std::mem::take(&mut window), bytes, root, now, &mut updates);
-                bytes = 0;
-            }
-        }
-        updates
-    }
-
-    fn window(
-        &mut self,
-        window: Vec<(PathBuf, Read)>,
-        bytes: u64,
-        root: &Path,
-        now: Instant,
-        updates: &mut BTreeMap<Name, Update>,
-    ) {
-        let (paths, reads): (Vec<_>, Vec<_>) = window.into_iter().unzip();
-        let contents = reader::read(&*self.disk, &paths, bytes);
-        let mut changed = Vec::new();
-        for ((path, read), content) in paths.into_iter().zip(reads).zip(contents) {
-            match content {
-                Ok((_, hash)) if self.known.get(&path).is_some_and(|known| known.hash == Some(hash)) => {
-                    self.known.insert(path, Known { stamp: read.stamp, hash: Some(hash) });
-                }
-                Ok((content, hash)) => changed.push((path, read, content, hash)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => self.wait_first(path, now),
-                Err(error) => {
-                    self.forget_content(&path);
-                    updates.insert(name_of(root, &path), Update::Unreadable(format!("cannot be read: {error}")));
-                }
-            }
-        }
-        let jobs = changed.iter().map(|(path, _, content, _)| Job {
-            path,
-            content,
-            before: self.shared.documents(&name_of(root, path)),
-        });
-        let parsed = reader::parse(jobs.collect(), &self.shared.kit);
-        for ((path, read, _, hash), documents) in changed.into_iter().zip(parsed) {
-            let name = name_of(root, &path);
-            let doubtful = looks_unfinished(&documents, !self.shared.documents(&name).is_empty());
-            let doubted = read.waited.as_ref().and_then(|wait| wait.doubted);
-            if doubtful && !read.believed && doubted != Some(hash) {
-                let until = read.waited.map_or_else(|| self.patience(now), |wait| wait.until);
-                let due = until.min(now + self.shared.options.settle);
-                self.waiting.insert(path, Wait { due, until, doubted: Some(hash) });
-                continue;
-            }
-            self.known.insert(path, Known { stamp: read.stamp, hash: Some(hash) });
-            updates.insert(name, Update::Content(documents));
-        }
-    }
-
-    fn forget_content(&mut self, path: &Path) {
-        if let Some(known) = self.known.get_mut(path) {
-            known.hash = None;
-        }
-    }
-
     fn report_directories(&mut self, root: &Path) {
         let serving = Serving::Current;
         let unwatched = self.unwatched.as_ref().map(|reason| {
@@ -444,10 +362,4 @@ impl Scan {
         self.shared.say("files", "", left_out);
         self.shared.say_directories(self.closed.iter().map(|(path, reason)| (name_of(root, path), reason.clone())));
     }
-}
-
-/// Whether this may be half of a file: something in it does not parse, or nothing is left of it.
-fn looks_unfinished(documents: &[Placed], had_any: bool) -> bool {
-    let mut bodies = documents.iter().flat_map(|placed| placed.document.parts.iter().map(|part| &part.body));
-    bodies.any(|body| matches!(body, Body::Broken { object: None, .. })) || (documents.is_empty() && had_any)
 }

@@ -69,7 +69,7 @@ pub(super) fn name_of(root: &Path, path: &Path) -> Name {
 
 fn failed(found: &mut Walk, path: &Path, error: &io::Error) {
     if error.kind() != io::ErrorKind::NotFound {
-        found.failed.insert(path.to_owned(), format!("cannot look into the directory: {error}"));
+        found.failed.insert(path.to_owned(), format!("cannot be listed: {error}"));
     }
 }
 
