@@ -167,10 +167,21 @@ async fn secrets_show_in_no_answer_no_metric_no_file_and_no_log_line() {
     replace(&manifest, &good);
     wait_until("the key is mended", || app.problems.list().is_empty()).await;
 
-    for nonsense in ["[unclosed, ", "{a: b, ", "\"", "!!binary [", "&anchor *"] {
-        let key = value_of("tls.key");
-        replace(&manifest, &good.replace(&format!("tls.key: {key}"), &format!("tls.key: {nonsense}{key}")));
-        wait_until(nonsense, || told("certificate.yaml")).await;
+    let key = value_of("tls.key");
+    let (field, kind) = (format!("tls.key: {key}"), "type: kubernetes.io/tls".to_owned());
+    let mistakes = [
+        (&field, format!("tls.key: [unclosed, {key}")),
+        (&field, format!("tls.key: {{a: b, {key}")),
+        (&field, format!("tls.key: \"{key}")),
+        (&field, format!("tls.key: &anchor *{key}")),
+        (&field, format!("tls.key: [{key}]")),
+        (&field, format!("{field}\n  {field}")),
+        (&kind, format!("type: [{key}]")),
+        (&kind, format!("type: kubernetes.io/tls\nstringData: {key}")),
+    ];
+    for (right, wrong) in mistakes {
+        replace(&manifest, &good.replace(right, &wrong));
+        wait_until(&wrong, || told("certificate.yaml")).await;
         nothing_shows(&app, folder.path(), &logged, &needles).await;
         replace(&manifest, &good);
         wait_until("it is mended", || app.problems.list().is_empty()).await;
