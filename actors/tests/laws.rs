@@ -76,9 +76,9 @@ fn share(part: u64, of: u64) {
         return;
     }
     let seeds = number("TIDEGATE_SEEDS").unwrap_or(1_000);
-    let wrong: Vec<String> = (part..seeds).step_by(of as usize).filter_map(|seed| judge(seed, false).err()).collect();
-    let shown = wrong.len().min(5);
-    assert!(wrong.is_empty(), "{} seeds break a law; the first ones:\n{}", wrong.len(), wrong[..shown].join("\n"));
+    let wrong = (part..seeds).step_by(of as usize).filter_map(|seed| judge(seed, false).err());
+    let wrong: Vec<String> = wrong.take(5).collect();
+    assert!(wrong.is_empty(), "seeds that break a law, the first ones:\n{}", wrong.join("\n"));
 }
 
 #[test]

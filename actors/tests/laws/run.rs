@@ -54,6 +54,8 @@ pub struct Run {
     pub handlers: Vec<Handled>,
     /// Every version that a view could tell from others, as [`version_of`] spells it.
     pub versions: BTreeMap<String, Arc<Object>>,
+    /// Those that no view can be made of.
+    pub unreadable: BTreeSet<String>,
     /// When an instance (by uid) came.
     pub created: BTreeMap<String, Instant>,
     /// When it could first be missing: deleted, its type removed or no longer watched.
@@ -113,6 +115,7 @@ impl Run {
             probes,
             handlers: Vec::new(),
             versions: BTreeMap::new(),
+            unreadable: BTreeSet::new(),
             created: BTreeMap::new(),
             gone: BTreeMap::new(),
             bad: BTreeMap::new(),
@@ -298,6 +301,7 @@ impl Run {
         self.created.entry(uid.clone()).or_insert_with(Instant::now);
         if spec.is_unreadable() {
             self.bad.entry(uid).or_insert_with(Instant::now);
+            self.unreadable.insert(version_of(&held));
         }
         self.versions.insert(version_of(&held), held);
     }

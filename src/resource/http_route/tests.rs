@@ -131,6 +131,6 @@ fn only_the_rule_with_an_unusable_part_is_marked() {
 fn a_value_of_a_wrong_type_is_named_by_its_path() {
     assert_eq!(
         errors(&mk_route(r#"{"backendRefs":[{"name":"a","port":"80"}]}"#)),
-        ["spec.rules[0].backendRefs[0].port: invalid type: string \"80\", expected i64"]
+        ["spec.rules[0].backendRefs[0].port: invalid type: string, expected i64"]
     );
 }
