@@ -63,6 +63,7 @@ use crate::proxy::child::ChildOptions;
 use crate::proxy::supervised;
 use crate::publish::json::PublishedModel;
 use crate::publish::status::PublishedStatuses;
+use crate::publish::step::Steps;
 use crate::publish::xds::{self, XdsPublisher, XdsServer};
 use catalogue::Types;
 
@@ -94,6 +95,8 @@ pub struct App {
     pub token: Token,
     /// Run-time watches.
     pub watches: WatchRegistry,
+    /// What [`model`](Self::model) has, over every replacement of the publisher that fills it.
+    steps: Arc<Mutex<Steps>>,
     /// What decides translations; a changed one counts from the next start of the correlation's actor on.
     settings: Arc<RwLock<Settings>>,
     /// The correlations that read stores: the gateway's, and those that another binary brought along.
@@ -141,6 +144,7 @@ impl App {
             xds,
             token,
             watches,
+            steps: Arc::default(),
             settings,
             correlations: RwLock::default(),
             source_children: Mutex::default(),

@@ -73,7 +73,7 @@ pub(super) fn all(tidegate: &Tidegate, config: &Config, app: &App) -> Vec<ChildS
 /// The model for the API, and as a file if the config says so.
 pub(super) fn json(config: &Config, app: &App) -> ChildSpec {
     let (env, outputs, json) = (app.env.clone(), *app.correlation.handles(), config.publish.json.clone());
-    let (model, steps) = (app.model.clone(), Arc::new(Mutex::new(Steps::default())));
+    let (model, steps) = (app.model.clone(), app.steps.clone());
     let make = move || {
         let file = |path| JsonFile::new(&env, path, *json.interval, model.clone());
         JsonPublisher { outputs, steps: steps.clone(), model: model.clone(), file: json.path.clone().map(file) }

@@ -63,6 +63,10 @@ impl App {
                 correlation.add_informer(&informer);
             }
         }
+        // What was asked for before the source was there is asked of it too.
+        for resource_type in self.watches.list().iter().filter_map(|watch| watch.watched.resource_type().ok()) {
+            self.factory.register(&name, resource_type, RegisterOptions::default()).await?;
+        }
         Ok(())
     }
 

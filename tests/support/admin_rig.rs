@@ -4,10 +4,12 @@
 
 #![allow(dead_code)]
 
+#[path = "http.rs"]
+mod http;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -25,8 +27,8 @@ use tidegate_actors::id::{ResourceType, Scope};
 use tidegate_actors::object::{Decoder, Object};
 use tidegate_actors::problem::Problems;
 use tidegate_actors::supervisor::{ChildSpec, Stop, Stopper, Strategy, Supervisor};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+
+pub use http::Answer;
 
 pub const TOKEN: &str = "correct-horse-battery-staple";
 
@@ -184,45 +186,14 @@ pub async fn mk_rig_with(watches: Watches) -> Rig {
     }
 }
 
-/// An answer, read to the end of the connection.
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
-}
-
-impl Answer {
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
-    }
-
-    pub fn header(&self, name: &str) -> Option<String> {
-        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
-    }
-}
-
 impl Rig {
     /// Sends a raw request, so that wrong ones can be sent as well.
     pub async fn raw(&self, request: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut bytes = Vec::new();
-        tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut bytes)).await.unwrap().unwrap();
-        let text = String::from_utf8(bytes).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").expect("an HTTP answer");
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer { status, head: head.to_owned(), body: body.to_owned() }
+        http::raw(self.address, request).await
     }
 
     pub async fn send(&self, method: &str, path: &str, token: Option<&str>, body: Option<Value>) -> Answer {
-        let token = token.map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"));
-        let body = body.map_or(String::new(), |body| body.to_string());
-        let length = body.len();
-        let host = self.address;
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{token}");
-        let head = format!("{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n");
-        self.raw(&format!("{head}{body}")).await
+        http::send(self.address, method, path, token, body).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {
