@@ -40,7 +40,8 @@ async fn until(address: SocketAddr, host: &str, path: &str, backend: &str) {
 /// Waits until a problem stands for a rejected resource, and there is no other of the kind.
 async fn until_rejected(problems: &Problems) -> Problem {
     let attempt = || {
-        let mut rejected = problems.list().into_iter().filter(|(scope, _)| scope.starts_with("xds/") && scope != "xds/check");
+        let mut rejected =
+            problems.list().into_iter().filter(|(scope, _)| scope.starts_with("xds/") && scope != "xds/check");
         let found = rejected.next().map(|(_, problem)| problem).ok_or_else(|| "no problem".to_owned());
         let others: Vec<_> = rejected.collect();
         std::future::ready(if others.is_empty() { found } else { Err(format!("more than one: {others:#?}")) })
@@ -69,7 +70,8 @@ async fn a_listener_on_a_taken_port_is_held_back_alone_and_heals_when_it_moves()
     setup.services(&["one", "two"]).await;
     let taken = TcpListener::bind(loopback(free_port())).unwrap();
     let listeners = |second: u16| {
-        let listeners = [yaml::mk_http_listener("http", setup.http.port(), ""), yaml::mk_http_listener("second", second, "")];
+        let listeners =
+            [yaml::mk_http_listener("http", setup.http.port(), ""), yaml::mk_http_listener("second", second, "")];
         yaml::mk_file(&[yaml::mk_class(), yaml::mk_gateway("public", &listeners.concat())])
     };
     let (bad, free) = (listeners(taken.local_addr().unwrap().port()), free_port());
@@ -180,7 +182,8 @@ async fn a_rejected_virtual_host_leaves_those_of_the_same_response_alone() {
     };
     let all = || PathMatch::Prefix("/".into());
     let domains: Vec<String> = (0..20).map(|at| format!("good-{at:02}.test")).collect();
-    let mut update = rig.begin().listener(mk_http_listener(port, &["public"])).host(host("good-10x.test", "bad", all(), "one"));
+    let mut update =
+        rig.begin().listener(mk_http_listener(port, &["public"])).host(host("good-10x.test", "bad", all(), "one"));
     for domain in &domains {
         update = update.host(host(domain, "good", all(), "one"));
     }

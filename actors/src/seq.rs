@@ -2,13 +2,13 @@
 //! list of pointers, for the writer and for every reader that compares chunks by identity.
 //!
 //! Laws: sorted by key, each key once; a version never changes once it was handed out; chunks hold between
-//! 1 and 64 entries; `a == b` compares content, whatever the chunking.
+//! 1 and `MAX` entries; `a == b` compares content, whatever the chunking.
 
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-/// The most entries a chunk holds, which the laws above state; beyond it, a chunk is split.
+/// The most entries a chunk holds; above, it is split in two.
 const MAX: usize = 64;
 
 /// Some neighbouring entries. Never changed; compare with [`Arc::ptr_eq`] to see what did not.

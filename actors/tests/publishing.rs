@@ -1,6 +1,8 @@
 //! The actors between stores and the outside: a correlation's gate, restarts and inputs, a publisher's retries.
 //! The laws' suite sees them as a whole; here each behaviour stands alone.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use tidegate_actors::correlation::{Collection, Correlation, Gate, Graph, Subscribe, View};
 use tidegate_actors::env::Fault;
 use tidegate_actors::id::{ObjectKey, ResourceType, Scope};
+use tidegate_actors::informer::RegisterOptions;
 use tidegate_actors::object::Object;
 use tidegate_actors::problem::FieldError;
 use tidegate_actors::supervisor::State;
@@ -88,7 +91,8 @@ fn nothing_is_published_while_the_gate_is_closed_and_everything_at_once_when_it_
         let source = rig.memory_source("demo").unwrap();
         let informer = rig.register(&source, &mk_type()).await.unwrap();
         let correlation = Correlation::new("words", &rig.env, &rig.problems, gate, build);
-        rig.connect(&correlation, &informer);
+        let subscribe: Subscribe = Arc::new(move |port| informer.subscribe(port));
+        correlation.add_input(&mk_type(), &"demo".into(), subscribe);
         let probe = ProbeTaps::default().tap("words", *correlation.handles()).build();
         rig.supervisor.add(correlation.spec("words")).await.unwrap();
         rig.publish("probe", &correlation, &probe).await.unwrap();
@@ -126,16 +130,43 @@ fn a_gate_that_is_open_and_has_nothing_to_publish_says_so() {
 }
 
 #[test]
+fn a_gate_opens_when_a_type_that_was_absent_and_then_forbidden_turns_out_to_be_empty() {
+    Rig::run(1, async |rig: Rig| {
+        let (near, far) = (rig.memory_source("near").unwrap(), rig.memory_source("far").unwrap());
+        near.set_forbidden(&mk_type(), true);
+        for source in ["near", "far"] {
+            rig.factory.register(source, mk_type(), RegisterOptions::default()).await.unwrap();
+        }
+        let correlation = rig.correlate("words", build).await.unwrap();
+        let probe = ProbeTaps::default().tap("words", *correlation.handles()).build();
+        rig.publish("probe", &correlation, &probe).await.unwrap();
+        rig.factory.start().await.unwrap();
+        // Far is absent; then it may not be read either; then near is complete, and far is not.
+        rig.advance(Duration::from_secs(1)).await;
+        far.set_forbidden(&mk_type(), true);
+        rig.advance(Duration::from_secs(20)).await;
+        near.set_forbidden(&mk_type(), false);
+        rig.advance(Duration::from_secs(40)).await;
+        assert!(probe.steps().is_empty());
+        far.set_forbidden(&mk_type(), false);
+        rig.advance(Duration::from_secs(40)).await;
+        assert_eq!(correlation.missing(), [""; 0]);
+        assert_eq!(probe.steps().len(), 1);
+    });
+}
+
+#[test]
 fn a_gate_that_was_open_stays_open_when_the_correlation_is_restarted() {
     Rig::run(1, async |rig: Rig| {
         let world = mk_world(rig).await;
-        // The type goes away before it ever had a list, and then may not be read: neither complete nor absent.
-        let other = ResourceType::new("example.test", "v1", "Other", "others", Scope::Namespaced);
-        world.rig.factory.register("demo", other.clone(), Default::default()).await.unwrap();
+        // Elsewhere the type is absent, and then may not be read: neither complete nor absent.
+        let far = world.rig.memory_source("far").unwrap();
+        let informer = world.rig.factory.register("far", mk_type(), RegisterOptions::default()).await.unwrap();
+        world.correlation.add_informer(&informer);
         world.soon().await;
-        world.source.set_forbidden(&other, true);
+        far.set_forbidden(&mk_type(), true);
         world.rig.advance(Duration::from_secs(20)).await;
-        assert_eq!((world.rig.gate())().len(), 1);
+        assert_eq!(world.correlation.missing().len(), 1);
         assert!(world.rig.kill("words"));
         world.say("a", "stay");
         world.rig.advance(Duration::from_secs(1)).await;
@@ -207,7 +238,7 @@ fn removing_an_input_removes_what_came_of_it_and_its_problems() {
         world.say("a", "stay");
         world.soon().await;
         assert!(world.probe.state().is_empty(), "nobody reads the store any more");
-        world.rig.connect(&world.correlation, &world.rig.factory.informers()[0]);
+        world.correlation.add_informer(&world.rig.factory.informers()[0]);
         world.soon().await;
         assert_eq!(world.word("a").as_deref(), Some("stay"));
     });

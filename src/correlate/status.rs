@@ -206,4 +206,8 @@ pub mod reason {
     pub const NO_MATCHING_LISTENER_HOSTNAME: &str = "NoMatchingListenerHostname";
     pub const INVALID_KIND: &str = "InvalidKind";
     pub const BACKEND_NOT_FOUND: &str = "BackendNotFound";
+    /// Of a GatewayClass whose content cannot be used.
+    pub const UNSUPPORTED: &str = "Unsupported";
+    /// Another source's object of the name comes first. GEP-713 has the word for policies, nothing has one for this.
+    pub const CONFLICTED: &str = "Conflicted";
 }

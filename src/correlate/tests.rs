@@ -14,21 +14,34 @@ use tidegate_actors::problem::Problems;
 use super::{Outputs, Settings, build};
 use crate::resource::types;
 
+mod conflicts;
+mod unreadable;
+
 struct Rig {
     graph: Graph,
     outputs: Outputs,
+    problems: Problems,
     version: u64,
 }
 
+/// In the order of the configuration, which is not that of the alphabet.
+const SOURCES: [&str; 2] = ["src", "alt"];
+
 fn rig() -> Rig {
-    let mut graph = Graph::new(&Env::system(), &Problems::default());
-    let outputs = build(&mut graph, &Settings { sources: vec!["src".into()], ..Settings::default() });
-    Rig { graph, outputs, version: 0 }
+    let problems = Problems::default();
+    let mut graph = Graph::new(&Env::system(), &problems);
+    let sources = SOURCES.map(Into::into).to_vec();
+    let outputs = build(&mut graph, &Settings { sources, ..Settings::default() });
+    Rig { graph, outputs, problems, version: 0 }
 }
 
 impl Rig {
     fn set(&mut self, resource_type: &ResourceType, object: &Value) {
-        let decoder = Decoder::new("src".into(), resource_type.clone());
+        self.set_in("src", resource_type, object);
+    }
+
+    fn set_in(&mut self, source: &str, resource_type: &ResourceType, object: &Value) {
+        let decoder = Decoder::new(source.into(), resource_type.clone());
         let object = Arc::new(decoder.decode(object.to_string()).unwrap());
         self.graph.feed(resource_type, object.key(), Some(&object));
     }
@@ -59,6 +72,7 @@ impl Rig {
             ("clusters", graph.list(outputs.clusters).iter().map(|v| format!("{v:?}")).collect()),
             ("endpoints", graph.list(outputs.endpoints).iter().map(|v| format!("{v:?}")).collect()),
             ("secrets", graph.list(outputs.secrets).iter().map(|v| format!("{v:?}")).collect()),
+            ("problems", self.problems.list().iter().map(|(scope, problem)| format!("{scope}: {problem}")).collect()),
             ("statuses", graph.list(outputs.statuses).iter().map(|v| format!("{v:?}")).collect()),
         ])
     }
@@ -231,7 +245,7 @@ const HOSTS: [Option<&str>; 5] =
 
 fn any_edit() -> impl Strategy<Value = Edit> {
     prop_oneof![
-        1 => any::<bool>().prop_map(Edit::Class),
+        2 => any::<bool>().prop_map(Edit::Class),
         2 => (0_usize..3, prop::collection::vec((0_usize..5, 0_usize..2), 1..4), prop::bool::weighted(0.8))
             .prop_map(|(n, listeners, there)| Edit::Gateway(n, listeners, there)),
         6 => (0_usize..6, 0_usize..5, 0_usize..3, 0_usize..4, prop::bool::weighted(0.8))
@@ -289,32 +303,36 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_history_leads_to_what_a_computation_from_scratch_finds(edits in prop::collection::vec(any_edit(), 1..60)) {
+    fn any_history_leads_to_what_a_computation_from_scratch_finds(
+        edits in prop::collection::vec((0_usize..SOURCES.len(), any_edit()), 1..60)
+    ) {
         let mut lived = rig();
         lived.set(&types::gateway_class(), &mk_class());
-        let mut last = BTreeMap::from([((types::gateway_class(), None, "tidegate".to_owned()), Some(mk_class()))]);
-        for edit in &edits {
+        let class = (SOURCES[0], types::gateway_class(), None, "tidegate".to_owned());
+        let mut last = BTreeMap::from([(class, Some(mk_class()))]);
+        for (source, edit) in &edits {
+            let source = SOURCES[*source];
             let Some((resource_type, namespace, name, object)) = object_of(edit) else {
                 lived.commit();
                 continue;
             };
             match &object {
-                Some(object) => lived.set(&resource_type, object),
+                Some(object) => lived.set_in(source, &resource_type, object),
                 None => {
                     let key = match namespace {
-                        Some(namespace) => ObjectKey::namespaced("src", namespace, &name),
-                        None => ObjectKey::cluster("src", &name),
+                        Some(namespace) => ObjectKey::namespaced(source, namespace, &name),
+                        None => ObjectKey::cluster(source, &name),
                     };
                     lived.graph.feed(&resource_type, &key, None);
                 }
             }
-            last.insert((resource_type, namespace, name), object);
+            last.insert((source, resource_type, namespace, name), object);
         }
         lived.commit();
         let mut fresh = rig();
-        for ((resource_type, ..), object) in last {
+        for ((source, resource_type, ..), object) in last {
             if let Some(object) = object {
-                fresh.set(&resource_type, &object);
+                fresh.set_in(source, &resource_type, &object);
             }
         }
         fresh.commit();

@@ -19,7 +19,7 @@ use super::output::{Output, OutputBuffer, OutputPort, Taps};
 use crate::changes::Changes;
 use crate::env::Env;
 use crate::id::{Name, ResourceType};
-use crate::informer::Informer;
+use crate::informer::{Informer, InformerError, InformerFactory, RegisterOptions};
 use crate::port::Port;
 use crate::problem::Problems;
 use crate::store::Subscription;
@@ -136,6 +136,17 @@ impl<H: Send + Sync + 'static> Correlation<H> {
         let key = (informer.resource_type().clone(), informer.source().clone());
         let input = Input::of_informer(self.port_of(&key), informer);
         self.add(key, input);
+    }
+
+    /// Registers every type that it reads at a source, and follows them.
+    ///
+    /// # Errors
+    /// As [`InformerFactory::register`].
+    pub async fn follow(&self, factory: &InformerFactory, source: &str) -> Result<(), InformerError> {
+        for resource_type in self.resource_types() {
+            self.add_informer(&factory.register(source, resource_type.clone(), RegisterOptions::default()).await?);
+        }
+        Ok(())
     }
 
     /// Reads a store: one resource type of one source. Whoever owns the gate says when it is complete.

@@ -12,13 +12,14 @@ use super::function::{FunctionNode, Outcome, Slots};
 use super::group::{GroupNode, Place};
 use super::index::Index;
 use super::output::Output;
+use super::report::ReportNode;
 use super::union::UnionNode;
-use super::view::{View, ViewNode};
+use super::view::{ErrorsNode, View, ViewError, ViewNode};
 use crate::Map;
 use crate::env::Env;
 use crate::id::{Name, ObjectKey, ObjectRef, ResourceType};
 use crate::object::Object;
-use crate::problem::Problems;
+use crate::problem::{Problem, Problems};
 use crate::seq::Seq;
 
 /// What runs when something before it changed. It writes the collection that has its own number.
@@ -32,6 +33,9 @@ pub(super) trait Node: Send {
     fn problem_scope(&self) -> Option<String> {
         None
     }
+
+    /// Where to say which objects cannot be read, if it is a view.
+    fn tell_errors(&mut self, _to: Collection<ObjectKey, ViewError>) {}
 
     /// Removes all objects of a source, if it is a view.
     fn forget_source(&mut self, _world: &World, _source: &Name) {}
@@ -111,12 +115,29 @@ impl Graph {
         self.fed.entry(resource_type.clone()).or_default().push(self.nodes.len() as u32);
         self.world.types.insert(self.nodes.len() as u32, resource_type.clone());
         let resource_type = resource_type.clone();
-        self.add(format!("view/{resource_type}"), |output| ViewNode {
-            output,
-            resource_type,
-            incoming: Vec::new(),
-            broken: Default::default(),
-        })
+        self.add(format!("view/{resource_type}"), |output| ViewNode::new(output, resource_type))
+    }
+
+    /// The objects of a source's resource type that cannot be read now, for whoever tells them so. Declared once a
+    /// type, after its [`source`](Self::source), of which the first counts; for a type without one it stays empty.
+    pub fn source_errors(&mut self, resource_type: &ResourceType) -> Collection<ObjectKey, ViewError> {
+        let errors = self.add(format!("errors/{resource_type}"), ErrorsNode);
+        if let Some(first) = self.fed.get(resource_type).and_then(|nodes| nodes.first()) {
+            self.nodes[*first as usize].tell_errors(errors);
+        }
+        errors
+    }
+
+    /// Reports what a pure function finds wrong with each value, under the scope `correlation/NAME`, for as long as
+    /// the value is there. For warnings: it changes nothing in what is served.
+    pub fn report<K: Key, V: Value>(
+        &mut self,
+        name: &str,
+        input: Collection<K, V>,
+        problems: impl Fn(&K, &V) -> Vec<Problem> + Send + 'static,
+    ) {
+        let scope = format!("correlation/{name}");
+        self.add::<(), (), _>(name.to_owned(), |_| ReportNode { scope, input, problems });
     }
 
     /// An index over a collection. `extract` must be pure and cheap; it runs for each change.

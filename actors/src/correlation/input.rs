@@ -10,7 +10,7 @@ use crate::id::{Name, ObjectKey, ResourceType};
 use crate::informer::Informer;
 use crate::object::Object;
 use crate::port::Port;
-use crate::store::{Lister, Subscription};
+use crate::store::{Lister, Subscription, SyncState};
 
 /// The edge from a store to a consumer of its changes.
 pub type StorePort = Port<Changes<ObjectKey, Arc<Object>>>;
@@ -46,14 +46,20 @@ impl Input {
         self.lister.as_ref().is_none_or(|lister| lister.sync_state().is_settled())
     }
 
-    /// Calls back once it is complete, since the last change of a first list is told before it is, and an empty
-    /// list tells nothing. Ends with what is returned.
-    pub fn when_settled(&self, call: impl FnOnce() + Send + 'static) -> JoinSet<()> {
+    /// Calls back whenever it has become complete, or known to be absent, since the last change of a first list is
+    /// told before that, and an empty list tells nothing. Ends with what is returned.
+    pub fn when_settled(&self, call: impl Fn() + Send + 'static) -> JoinSet<()> {
         let mut waiting = JoinSet::new();
         if let Some(lister) = self.lister.clone() {
             waiting.spawn(async move {
-                lister.settled().await;
-                call();
+                let mut sync = lister.watch_sync();
+                // What is absent may come and be empty; what is complete stays so.
+                while let Ok(state) = sync.wait_for(SyncState::is_settled).await.map(|state| state.clone()) {
+                    call();
+                    if state.complete || sync.changed().await.is_err() {
+                        return;
+                    }
+                }
             });
         }
         waiting

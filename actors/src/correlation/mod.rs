@@ -20,7 +20,9 @@ mod graph;
 mod group;
 mod index;
 mod input;
+mod json;
 mod output;
+mod report;
 mod union;
 mod view;
 mod watch;
@@ -31,8 +33,9 @@ pub use ctx::Ctx;
 pub use graph::{CommitStats, Graph};
 pub use index::Index;
 pub use input::{StorePort, Subscribe};
+pub use json::Json;
 pub use output::{OutputBatch, OutputBuffer, OutputPort, Taps};
-pub use view::View;
+pub use view::{View, ViewError};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

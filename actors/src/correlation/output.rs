@@ -152,6 +152,13 @@ impl Taps {
         self.taps.push(Box::new(collection));
         self
     }
+
+    /// With one collection more, for taps in one expression.
+    #[must_use]
+    pub fn with<K: Key, V: Value>(mut self, collection: Collection<K, V>) -> Self {
+        self.add(collection);
+        self
+    }
 }
 
 trait Tap: Send {

@@ -1,6 +1,5 @@
 //! Views: typed, pruned values parsed from raw objects. Where untyped becomes typed, bad input is stopped.
 
-use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -22,16 +21,39 @@ pub trait View: PartialEq + Send + Sync + Sized + 'static {
     fn parse(object: &Object) -> Result<Self, Vec<FieldError>>;
 }
 
+/// An object that its view cannot be read from. See [`Graph::source_errors`](super::Graph::source_errors).
+#[derive(Clone, Debug)]
+pub struct ViewError {
+    /// The object as it came.
+    pub object: Arc<Object>,
+    /// All that is wrong with it; at least one.
+    pub errors: Vec<FieldError>,
+    /// What its view is meanwhile: the last good one, or absent.
+    pub serving: Serving,
+}
+
+impl PartialEq for ViewError {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.object, &other.object) && self.serving == other.serving && self.errors == other.errors
+    }
+}
+
 pub(super) struct ViewNode<V> {
-    pub output: Collection<ObjectKey, V>,
-    pub resource_type: ResourceType,
+    output: Collection<ObjectKey, V>,
+    resource_type: ResourceType,
     /// In the order of arrival; the last of one key counts.
-    pub incoming: Vec<(ObjectKey, Option<Arc<Object>>)>,
-    /// Objects with a problem.
-    pub broken: BTreeSet<ObjectKey>,
+    incoming: Vec<(ObjectKey, Option<Arc<Object>>)>,
+    /// What is reported as a problem.
+    failing: Set<ObjectKey>,
+    /// Who wants to know of them.
+    errors: Option<Collection<ObjectKey, ViewError>>,
 }
 
 impl<V: View> ViewNode<V> {
+    pub fn new(output: Collection<ObjectKey, V>, resource_type: ResourceType) -> Self {
+        Self { output, resource_type, incoming: Vec::new(), failing: Set::default(), errors: None }
+    }
+
     fn parse(&self, object: &Object) -> Result<V, Vec<FieldError>> {
         catch_unwind(AssertUnwindSafe(|| V::parse(object))).unwrap_or_else(|panic| {
             let reason = format!("reading it panicked: {}", panic_text(&*panic));
@@ -42,6 +64,21 @@ impl<V: View> ViewNode<V> {
     /// Names the view as well, since another one of the same type may be content with the object.
     fn scope(&self) -> String {
         format!("view/{}/{}", self.resource_type, std::any::type_name::<V>())
+    }
+
+    /// Says, or no longer says, that an object cannot be read.
+    fn fail(&mut self, world: &World, key: &ObjectKey, error: Option<ViewError>) {
+        match &error {
+            Some(error) => {
+                self.failing.insert(key.clone());
+                self.report(world, key, &error.errors, error.serving);
+            }
+            None if self.failing.remove(key) => drop(world.problems.clear(&self.scope(), &key.to_string())),
+            None => return,
+        }
+        if let Some(errors) = self.errors {
+            world.with(errors, |state| state.set(key.clone(), error.map(Arc::new)));
+        }
     }
 
     fn report(&self, world: &World, key: &ObjectKey, errors: &[FieldError], serving: Serving) {
@@ -80,10 +117,16 @@ impl<V: View> Node for ViewNode<V> {
         let held = |state: &mut State<ObjectKey, V>| state.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
         let mut gone = world.with(self.output, held);
         // What never could be read is not held, but has a problem that goes too.
-        gone.extend(self.broken.iter().cloned());
+        let mut failing: Vec<_> = self.failing.iter().cloned().collect();
+        failing.sort_unstable();
+        gone.extend(failing);
         gone.retain(|key| key.source == *source);
         self.incoming.retain(|(key, _)| key.source != *source);
         self.incoming.extend(gone.into_iter().map(|key| (key, None)));
+    }
+
+    fn tell_errors(&mut self, to: Collection<ObjectKey, ViewError>) {
+        self.errors = Some(to);
     }
 
     fn run(&mut self, world: &World, _dirty: Vec<u32>) -> usize {
@@ -101,25 +144,32 @@ impl<V: View> Node for ViewNode<V> {
             if latest.get(key) != Some(&at) {
                 continue;
             }
-            let new = match object.as_deref().map(|object| self.parse(object)) {
-                Some(Err(errors)) => {
+            let (new, error) = match object.as_ref().map(|object| (object, self.parse(object))) {
+                Some((object, Err(errors))) => {
                     let held = world.with(self.output, |state| state.get(key).cloned());
                     // What was deleted and created again is another object: the old one's version is not its last good.
                     let kept = held.filter(|_| !V::FAILS_CLOSED && !deleted.contains(key));
                     let serving = if kept.is_some() { Serving::LastGood } else { Serving::Nothing };
-                    self.report(world, key, &errors, serving);
-                    self.broken.insert(key.clone());
-                    kept
+                    (kept, Some(ViewError { object: object.clone(), errors, serving }))
                 }
-                good => {
-                    if self.broken.remove(key) {
-                        world.problems.clear(&self.scope(), &key.to_string());
-                    }
-                    good.and_then(Result::ok).map(Arc::new)
-                }
+                good => (good.and_then(|(_, view)| view.ok()).map(Arc::new), None),
             };
+            self.fail(world, key, error);
             world.with(self.output, |state| state.set(key.clone(), new));
         }
         runs
+    }
+}
+
+/// Holds the errors that a view node writes: they are set before its turn, and its turn wakes their readers.
+pub(super) struct ErrorsNode(pub Collection<ObjectKey, ViewError>);
+
+impl Node for ErrorsNode {
+    fn has_work(&self, world: &World) -> bool {
+        world.erased(self.0.id).is_touched()
+    }
+
+    fn run(&mut self, _world: &World, _dirty: Vec<u32>) -> usize {
+        0
     }
 }

@@ -3,17 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
-
 use super::{FaultPlan, MemorySource, Probe};
-use crate::correlation::{Correlation, Gate, Graph, Subscribe};
+use crate::correlation::{Correlation, Graph};
 use crate::env::Env;
 use crate::id::ResourceType;
 use crate::informer::{Informer, InformerError, InformerFactory, RegisterOptions};
 use crate::problem::Problems;
 use crate::source::Source;
-use crate::supervisor::{ChildSpec, Strategy, Supervisor, SupervisorError, TaskContext};
+use crate::supervisor::{Strategy, Supervisor, SupervisorError};
 
 /// See the module. What it is made of is public, for whatever it has no short way to.
 ///
@@ -124,8 +121,7 @@ impl Rig {
         self.factory.register(source.name(), of.clone(), RegisterOptions::default()).await
     }
 
-    /// Starts a correlation, as the child of its name, that reads every type registered so far and publishes when
-    /// all registered types have settled.
+    /// Starts a correlation, as the child of its name, over every type registered so far that it reads.
     ///
     /// # Errors
     /// When the name is taken, or the supervisor is stopping.
@@ -134,22 +130,14 @@ impl Rig {
         name: &str,
         build: impl Fn(&mut Graph) -> H + Send + Sync + 'static,
     ) -> Result<Correlation<H>, SupervisorError> {
-        let correlation = Correlation::new(name, &self.env, &self.problems, self.gate(), build);
+        let correlation = Correlation::over_informers(name, &self.env, &self.problems, build);
         for informer in self.factory.informers() {
-            self.connect(&correlation, &informer);
+            if correlation.resource_types().contains(informer.resource_type()) {
+                correlation.add_informer(&informer);
+            }
         }
         self.supervisor.add(correlation.spec(name)).await?;
-        self.supervisor.add(self.gatekeeper(&format!("{name}-gate"), &correlation)).await?;
         Ok(correlation)
-    }
-
-    /// Lets a correlation read a type, if it wants that type at all.
-    pub fn connect<H: Send + Sync + 'static>(&self, correlation: &Correlation<H>, informer: &Informer) {
-        if correlation.resource_types().contains(informer.resource_type()) {
-            let of = informer.clone();
-            let subscribe: Subscribe = Arc::new(move |port| of.subscribe(port));
-            correlation.add_input(informer.resource_type(), informer.source(), subscribe);
-        }
     }
 
     /// Starts a probe as a publisher: a child of this name.
@@ -163,38 +151,6 @@ impl Rig {
         probe: &Probe,
     ) -> Result<(), SupervisorError> {
         self.supervisor.add(probe.spec(name, &self.env, correlation)).await
-    }
-
-    /// Names the registered types that have not settled.
-    pub fn gate(&self) -> Gate {
-        let factory = self.factory.clone();
-        Arc::new(move || {
-            let missing = factory.slots().into_iter().filter(|slot| !slot.sync.is_settled());
-            missing.map(|slot| format!("{}:{}", slot.source, slot.resource_type)).collect()
-        })
-    }
-
-    /// A child that has a correlation look at its gate whenever a type's state or the table of types changes.
-    pub fn gatekeeper<H: Send + Sync + 'static>(&self, name: &str, correlation: &Correlation<H>) -> ChildSpec {
-        let (factory, correlation) = (self.factory.clone(), correlation.clone());
-        ChildSpec::task(name, move |context: TaskContext| {
-            let (factory, correlation) = (factory.clone(), correlation.clone());
-            async move {
-                let mut table = factory.on_change();
-                loop {
-                    table.mark_unchanged();
-                    let mut states: Vec<_> = factory.informers().iter().map(|of| of.lister().watch_sync()).collect();
-                    correlation.check_gate();
-                    let mut changes: FuturesUnordered<_> = states.iter_mut().map(|state| state.changed()).collect();
-                    tokio::select! {
-                        biased;
-                        () = context.stop.stopped() => return Ok(()),
-                        _ = table.changed() => {}
-                        Some(_) = changes.next() => {}
-                    }
-                }
-            }
-        })
     }
 
     /// Lets virtual time go by.

@@ -98,7 +98,7 @@ impl Run {
             rig.factory.add_source(Arc::new(Overheard { source: source.clone(), told: told.clone() })).unwrap();
             sources.push(source);
         }
-        let correlation = Correlation::new("world", &rig.env, &rig.problems, rig.gate(), world::build);
+        let correlation = Correlation::over_informers("world", &rig.env, &rig.problems, world::build);
         let probe = || world::taps(correlation.handles()).build();
         let probes = vec![("main", probe()), ("slow", probe()), ("flaky", probe()), ("stuck", probe())];
         let mut run = Self {
@@ -150,7 +150,6 @@ impl Run {
         }
         let rig = &self.rig;
         rig.supervisor.add(self.correlation.spec("world")).await.unwrap();
-        rig.supervisor.add(rig.gatekeeper("world-gate", &self.correlation)).await.unwrap();
         for (name, probe) in &self.probes {
             rig.publish(name, &self.correlation, probe).await.unwrap();
         }
@@ -189,7 +188,7 @@ impl Run {
         let of = place.kind.resource_type();
         let registered = self.rig.factory.register(SOURCES[place.source], of, RegisterOptions::default()).await;
         let informer = registered.unwrap();
-        self.rig.connect(&self.correlation, &informer);
+        self.correlation.add_informer(&informer);
         let (settled, lister) = (self.settled.clone(), informer.lister().clone());
         tokio::spawn(async move {
             lister.settled().await;

@@ -159,8 +159,7 @@ impl Dice {
                 format!("stores/{source}/{path}")
             }
             5 => format!("handlers/{source}:{path}:h"),
-            6 => "world-gate".to_owned(),
-            7 => "main".to_owned(),
+            6..8 => "main".to_owned(),
             8 => self.one_of(&["slow", "flaky"]).to_owned(),
             _ => "world".to_owned(),
         }

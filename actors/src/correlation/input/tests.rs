@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::correlation::{Collection, Correlation, OutputBuffer, OutputPort, Taps, View};
 use crate::env::Env;
 use crate::id::ObjectKey;
-use crate::informer::{InformerFactory, RegisterOptions};
+use crate::informer::InformerFactory;
 use crate::object::Object;
 use crate::problem::{FieldError, Problems};
 use crate::reflector::scripted::{ScriptedSource, Trouble, mk_type, retry};
@@ -38,11 +38,7 @@ async fn mk_rig() -> Rig {
     let source = ScriptedSource::new();
     factory.add_source(source.clone()).unwrap();
     let correlation = Correlation::over_informers("c", &env, &problems, |graph| graph.source::<Thing>(&mk_type()));
-    let output = correlation.output("o", |things| {
-        let mut taps = Taps::default();
-        taps.add(*things);
-        taps
-    });
+    let output = correlation.output("o", |things| Taps::default().with(*things));
     supervisor.add(correlation.spec("c")).await.unwrap();
     factory.start().await.unwrap();
     Rig { source, supervisor, factory, correlation, output }
@@ -50,8 +46,7 @@ async fn mk_rig() -> Rig {
 
 impl Rig {
     async fn connect(&self) {
-        let informer = self.factory.register("demo", mk_type(), RegisterOptions::default()).await.unwrap();
-        self.correlation.add_informer(&informer);
+        self.correlation.follow(&self.factory, "demo").await.unwrap();
     }
 
     /// What was published since this was last asked: whether in full, and the names; `None` for nothing.
