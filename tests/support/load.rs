@@ -166,9 +166,9 @@ impl Load {
         self.seen.requests.load(Ordering::SeqCst)
     }
 
-    /// How many of them failed so far.
-    pub fn failures(&self) -> usize {
-        self.seen.outcome.lock().failures.len()
+    /// Which of them failed so far: when after the beginning, and how.
+    pub fn failures(&self) -> Vec<(Duration, String)> {
+        self.seen.outcome.lock().failures.clone()
     }
 
     /// Lets so many more requests happen.

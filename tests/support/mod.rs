@@ -15,5 +15,11 @@ pub mod tls;
 /// A whole Tidegate in this process, with its Envoy and backends.
 pub mod gateway;
 
+/// Manifests in versions.
+pub mod versioned;
+
+/// The binary as a process.
+pub mod service;
+
 /// Steady traffic that counts what fails.
 pub mod load;

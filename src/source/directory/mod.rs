@@ -124,7 +124,7 @@ impl Scanner {
         let options = &self.shared.options;
         let clock = self.shared.env.clock.clone();
         let inbox = Inbox::new(options.path.clone());
-        let mut scan = Scan::new(self.shared.clone(), inbox.clone());
+        let mut scan = Scan::new(self.shared.clone(), inbox.clone()).patient();
         if options.watch == WatchMode::Auto {
             match self.watching.start(inbox.clone()) {
                 Ok(watcher) => scan.watch_with(watcher),

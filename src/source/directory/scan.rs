@@ -2,7 +2,8 @@
 //! it knows no runtime.
 //!
 //! Laws: what is missing is believed only while the directory itself is there, and only after it stayed so;
-//! what looks unfinished is looked at once more before it is reported; a file that did not change is not parsed.
+//! what looks unfinished is looked at once more before it is reported, at the first look too; a file that did not
+//! change is not parsed.
 
 mod content;
 
@@ -51,7 +52,7 @@ struct Todo {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum How {
-    /// Nothing is known yet: everything is read and believed.
+    /// Nothing is known yet, unless by an earlier scanner: everything is read.
     First,
     /// What changed is complete.
     AtOnce,
@@ -72,6 +73,10 @@ pub(super) struct Scan {
     root: Option<(u64, u64)>,
     /// Whether it is there and is believed.
     there: bool,
+    /// Whether there will be other rounds, so that what looks unfinished can be looked at again.
+    patient: bool,
+    /// Until when the first look waits for files that look unfinished, once it has begun.
+    first_until: Option<Instant>,
     /// Directories that are not looked into, with the reason.
     closed: BTreeMap<PathBuf, String>,
     left_out: usize,
@@ -90,10 +95,18 @@ impl Scan {
             waiting: BTreeMap::new(),
             root: None,
             there: false,
+            patient: false,
+            first_until: None,
             closed: BTreeMap::new(),
             left_out: 0,
             unwatched: None,
         }
+    }
+
+    /// Expects to be asked for further rounds.
+    pub fn patient(mut self) -> Self {
+        self.patient = true;
+        self
     }
 
     /// Watches with this from now on.
@@ -152,8 +165,16 @@ impl Scan {
         }
         let updates = self.updates(todo, &root, now);
         self.report_directories(&root);
-        self.shared.commit(updates, true);
+        let complete = self.is_complete(now);
+        self.shared.commit(updates, complete);
         looked
+    }
+
+    /// Whether everything has been taken in once. A file that is just being written when we start would make us
+    /// begin with less than there is, and with less than proxies have from an earlier life of ours.
+    fn is_complete(&mut self, now: Instant) -> bool {
+        let until = *self.first_until.get_or_insert(now + self.shared.options.settle * PATIENCE);
+        !self.patient || now >= until || self.waiting.keys().all(|path| self.known.contains_key(path))
     }
 
     /// Whether the directory is there and may be believed. If it has just come, it is looked through.
@@ -259,17 +280,16 @@ impl Scan {
         }
 
         self.closed.retain(|path, _| !path.starts_with(from));
+        if how == How::First {
+            // An earlier scanner's files, of which this one has seen nothing yet.
+            let earlier = self.shared.paths().into_iter().map(|name| root.join(&*name));
+            self.known.extend(earlier.map(|path| (path, Known { stamp: Stamp::default(), hash: None })));
+        }
         let is_closed = |path: &Path| found.failed.keys().any(|directory| path.starts_with(directory));
         let missing = |path: &&PathBuf| path.starts_with(from) && !found.files.contains_key(*path) && !is_closed(path);
         let missing: Vec<_> = self.known.keys().filter(missing).cloned().collect();
         for path in missing {
             self.wait_first(path, now);
-        }
-        if how == How::First {
-            // An earlier scanner's files.
-            let names: BTreeSet<_> = found.files.keys().map(|path| name_of(&root, path)).collect();
-            let gone = self.shared.paths().into_iter().filter(|name| !names.contains(name));
-            todo.gone.extend(gone.map(|name| root.join(&*name)).filter(|path| !is_closed(path)));
         }
         let mut room = self.shared.options.max_files.saturating_sub(self.known.len());
         for (path, stamp) in found.files {
@@ -284,7 +304,9 @@ impl Scan {
             }
             match how {
                 How::Patiently => self.wait_first(path, now),
-                _ => drop(todo.read.insert(path, Read { stamp, believed: how == How::First, waited: None })),
+                _ => drop(
+                    todo.read.insert(path, Read { stamp, believed: how == How::First && !self.patient, waited: None }),
+                ),
             }
         }
         self.closed.extend(found.failed);

@@ -224,7 +224,8 @@ async fn a_subscriber_resumes_from_its_cursor() {
     let mut watch = rig.open_as(&kind, cursor);
     assert_eq!(watch.next().await, "+a=2 -b");
     rig.start();
-    assert_eq!(watch.next().await, "-a +c=1");
+    assert_eq!(watch.next().await, "+c=1");
+    assert_eq!(watch.next().await, "-a", "once it stayed away");
 }
 
 #[tokio::test(start_paused = true)]
@@ -297,4 +298,49 @@ async fn a_directory_that_cannot_be_listed_is_not_an_empty_one() {
     let mut watch = rig.open();
     assert_eq!(watch.next().await, "init +a=1 done");
     assert_eq!(rig.problems(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scanner_that_starts_again_while_files_are_written_serves_no_less_than_before() {
+    let mut rig = Rig::started(&[("/m/a.yaml", &route("a", 1)), ("/m/b.yaml", &route("b", 1))]).await;
+    let mut watch = rig.open();
+    watch.next().await;
+    for half in ["", "---\napiVersion: test.io/v1\nkind: [Rou"] {
+        rig.stop().await;
+        // An editor has begun to write the one, and has moved the other out of its way.
+        rig.disk.write("/m/a.yaml", half);
+        rig.disk.remove(Path::new("/m/b.yaml")).unwrap();
+        rig.start();
+        assert!(watch.is_quiet(10 * MS).await);
+        assert_eq!(rig.problems(), Vec::<String>::new());
+        rig.disk.write("/m/a.yaml", &route("a", 2));
+        rig.disk.write("/m/b.yaml", &route("b", 1));
+        assert!(watch.is_quiet(5 * MS).await);
+        rig.disk.write("/m/a.yaml", &route("a", 1));
+    }
+    assert!(watch.is_quiet(100 * MS).await, "all is as it was");
+    rig.stop().await;
+    rig.disk.remove(Path::new("/m/b.yaml")).unwrap();
+    rig.start();
+    assert_eq!(watch.next().await, "-b", "what stays away is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_look_waits_for_a_file_that_is_being_written() {
+    for half in ["", "---\napiVersion: test.io/v1\nkind: [Rou"] {
+        let mut rig = Rig::new();
+        rig.disk.write("/m/a.yaml", half);
+        rig.disk.write("/m/b.yaml", &route("b", 1));
+        rig.start();
+        let mut watch = rig.open();
+        assert!(watch.is_quiet(10 * MS).await, "no list of which half is missing");
+        rig.disk.write("/m/a.yaml", &route("a", 1));
+        let mut watch = rig.open();
+        assert_eq!(watch.next().await, "init +a=1 +b=1 done");
+        assert_eq!(rig.problems(), Vec::<String>::new());
+    }
+    // What stays as it is holds nobody up.
+    let rig = Rig::started(&[("/m/a.yaml", "kind: [Rou"), ("/m/b.yaml", &route("b", 1)), ("/m/c.yaml", "")]).await;
+    assert_eq!(rig.open().next().await, "init +b=1 done");
+    assert_eq!(rig.problems().len(), 1);
 }

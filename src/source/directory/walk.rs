@@ -10,7 +10,7 @@ use tidegate_actors::id::Name;
 use super::watch::is_manifest;
 
 /// What tells one state of a file from another without reading it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stamp {
     len: u64,
     modified: Option<std::time::SystemTime>,

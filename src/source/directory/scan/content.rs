@@ -86,7 +86,9 @@ impl Scan {
         let parsed = reader::parse(jobs.collect(), &self.shared.kit);
         for ((path, read, _, hash), documents) in changed.into_iter().zip(parsed) {
             let name = name_of(root, &path);
-            let doubtful = looks_unfinished(&documents, self.shared.has_documents(&name));
+            // At first it is not known what was in it.
+            let had_any = self.shared.has_documents(&name) || !*self.shared.ready().borrow();
+            let doubtful = looks_unfinished(&documents, had_any);
             let doubted = read.waited.as_ref().and_then(|wait| wait.doubted);
             if doubtful && !read.believed && doubted != Some(hash) {
                 let until = read.waited.map_or_else(|| self.patience(now), |wait| wait.until);
