@@ -15,6 +15,7 @@ use tidegate_actors::id::{Name, ObjectKey, ObjectRef, ResourceType, Scope};
 #[path = "xds_rich.rs"]
 mod rich;
 
+#[allow(unused_imports, reason = "not every suite that shares these builders uses all of them")]
 pub use rich::mk_rich;
 
 /// The source of everything.
