@@ -65,7 +65,8 @@ impl Rig {
 
     fn load(&self) -> Load {
         let (plain, secure) = (Target::new(self.http, "a.test"), Target::new(self.https, "a.test"));
-        let check: Check<TlsAnswer> = std::sync::Arc::new(|a| if a.status == 200 { Ok(()) } else { Err(a.text.clone()) });
+        let check: Check<TlsAnswer> =
+            std::sync::Arc::new(|a| if a.status == 200 { Ok(()) } else { Err(a.text.clone()) });
         let load = Load::new().kept(40, &plain, &ok()).fresh(30, &plain, &ok());
         load.tls(10, &secure, &self.versioned.authority, &check)
     }
@@ -93,7 +94,7 @@ async fn envoy_survives_tidegates_death_and_is_adopted_with_no_failed_request() 
         rig.versioned.next(&rig.manifests());
 
         let started = Instant::now();
-        service = rig.start();
+        service.start_again();
         rig.versioned.until_live("after the restart").await;
         eprintln!("round {round}: what changed while it was down is live {:?} after the start", started.elapsed());
         service.until_ready(rig.admin).await;
@@ -122,7 +123,10 @@ async fn a_killed_envoy_serves_again_within_a_second() {
         let begun = Instant::now();
         kill_process(process(killed), Signal::KILL).unwrap();
         // Its sockets are gone before another's answer counts.
-        eventually("Envoy is dead", PATIENCE, || std::future::ready(if is_alive(killed) { Err("it lives") } else { Ok(()) })).await;
+        eventually("Envoy is dead", PATIENCE, || {
+            std::future::ready(if is_alive(killed) { Err("it lives") } else { Ok(()) })
+        })
+        .await;
         eventually("it serves again", PATIENCE, || async {
             let answer = get(http, "a.test", "/").await?;
             if answer.backend() == "one" { Ok(()) } else { Err(format!("{answer:?}")) }
@@ -151,7 +155,7 @@ async fn both_may_die_at_once_and_the_next_tidegate_serves_again() {
     kill_process(process(envoy), Signal::KILL).unwrap();
     rig.versioned.next(&rig.manifests());
 
-    service = rig.start();
+    service.start_again();
     rig.versioned.until_live("after both died").await;
     let next = service.envoy_pid().unwrap();
     assert!(next != envoy && is_alive(next));

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::envoy::{PATIENCE, eventually, get};
 use super::gateway::{Setup, who};
 use super::manifests::{
-    mk_class, mk_file, mk_gateway, mk_grant, mk_http_listener, mk_https_listener, mk_namespace, mk_route_for, mk_secret,
-    mk_service, mk_service_in,
+    mk_class, mk_file, mk_gateway, mk_grant, mk_http_listener, mk_https_listener, mk_namespace, mk_route_for,
+    mk_secret, mk_service, mk_service_in,
 };
 use super::ports::free_port;
 use super::tls::{Authority, Certificate};
@@ -57,7 +57,13 @@ impl Versioned {
     pub fn write(&self, folder: &Path) {
         let version = self.version;
         let parity = NAMES[version % 2];
-        let marked = |text: String| text.replacen("metadata: { name: ", &format!("metadata: {{ annotations: {{ version: v{version} }}, name: "), 1);
+        let marked = |text: String| {
+            text.replacen(
+                "metadata: { name: ",
+                &format!("metadata: {{ annotations: {{ version: v{version} }}, name: "),
+                1,
+            )
+        };
         let listeners = [
             mk_http_listener("http", self.http.port(), ""),
             mk_https_listener("https", self.https.port(), "a.test", &["certificate"]),
@@ -73,7 +79,11 @@ impl Versioned {
               backendRefs: [{{ name: pool, port: 80 }}]"
         );
         let service = mk_service("pool", &[self.backends[version % 2]]);
-        let grant = if version % 2 == 0 { mk_grant("other") } else { mk_grant("other").replace("kind: HTTPRoute", "kind: GRPCRoute") };
+        let grant = if version % 2 == 0 {
+            mk_grant("other")
+        } else {
+            mk_grant("other").replace("kind: HTTPRoute", "kind: GRPCRoute")
+        };
         let files = [
             ("class.yaml", marked(mk_class())),
             ("gateway.yaml", marked(mk_gateway("public", &listeners.concat()))),
