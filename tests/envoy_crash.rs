@@ -94,7 +94,7 @@ async fn envoy_survives_tidegates_death_and_is_adopted_with_no_failed_request() 
         rig.versioned.next(&rig.manifests());
 
         let started = Instant::now();
-        service = rig.start();
+        service.start_again();
         rig.versioned.until_live("after the restart").await;
         eprintln!("round {round}: what changed while it was down is live {:?} after the start", started.elapsed());
         service.until_ready(rig.admin).await;
@@ -155,7 +155,7 @@ async fn both_may_die_at_once_and_the_next_tidegate_serves_again() {
     kill_process(process(envoy), Signal::KILL).unwrap();
     rig.versioned.next(&rig.manifests());
 
-    service = rig.start();
+    service.start_again();
     rig.versioned.until_live("after both died").await;
     let next = service.envoy_pid().unwrap();
     assert!(next != envoy && is_alive(next));

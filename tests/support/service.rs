@@ -14,6 +14,7 @@ use super::gateway::{envoy_pid, process};
 /// A running `tidegate`. Killed when it is dropped, and its Envoy with it.
 pub struct Service {
     child: Child,
+    arguments: Vec<String>,
     data_dir: PathBuf,
     /// What it says is in this folder: `out` and `err`.
     folder: PathBuf,
@@ -22,14 +23,14 @@ pub struct Service {
 impl Service {
     /// Starts the binary with arguments in a folder; `data_dir` is where its config puts its data.
     pub fn start(arguments: &[&str], folder: &Path, data_dir: &Path) -> Self {
-        let file = |name: &str| {
-            let file = std::fs::OpenOptions::new().create(true).append(true).open(folder.join(name));
-            file.expect("a file for what it says")
-        };
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        command.args(arguments).current_dir(folder).process_group(0).stdin(Stdio::null());
-        let child = command.stdout(file("out")).stderr(file("err")).spawn().expect("a started tidegate");
-        Self { child, data_dir: data_dir.to_owned(), folder: folder.to_owned() }
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        let child = spawn(&arguments, folder);
+        Self { child, arguments, data_dir: data_dir.to_owned(), folder: folder.to_owned() }
+    }
+
+    /// Starts it once more, after it has ended.
+    pub fn start_again(&mut self) {
+        self.child = spawn(&self.arguments, &self.folder);
     }
 
     /// Its process.
@@ -81,6 +82,16 @@ impl Service {
         };
         eventually("tidegate is ready", PATIENCE, attempt).await;
     }
+}
+
+fn spawn(arguments: &[String], folder: &Path) -> Child {
+    let file = |name: &str| {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(folder.join(name));
+        file.expect("a file for what it says")
+    };
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.args(arguments).current_dir(folder).process_group(0).stdin(Stdio::null());
+    command.stdout(file("out")).stderr(file("err")).spawn().expect("a started tidegate")
 }
 
 impl Drop for Service {

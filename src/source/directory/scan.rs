@@ -20,8 +20,13 @@ use super::shared::Shared;
 use super::walk::{Stamp, name_of, walk};
 use super::watch::{Inbox, Signal, Watcher, is_manifest};
 
-/// A file that is never left alone is looked at all the same, after so many settle times.
+/// A file that is never left alone, or that somebody has open and left unfinished, is believed all the same, after so
+/// many settle times.
 const PATIENCE: u32 = 50;
+
+/// A file that is gone is believed to be, after so many settle times: an editor that moved it out of its way may have
+/// to wait for a busy disk.
+const GONE: u32 = 5;
 
 struct Known {
     stamp: Stamp,
@@ -33,12 +38,16 @@ struct Wait {
     until: Instant,
     /// The content that is believed if it is still there.
     doubted: Option<u128>,
+    /// Whether who wrote it is known to be done.
+    closed: bool,
 }
 
 struct Read {
     stamp: Stamp,
     /// Whether its content is believed whatever it is.
     believed: bool,
+    /// Whether who wrote it is known to be done.
+    closed: bool,
     /// The wait that led here, if any.
     waited: Option<Wait>,
 }
@@ -304,9 +313,13 @@ impl Scan {
             }
             match how {
                 How::Patiently => self.wait_first(path, now),
-                _ => drop(
-                    todo.read.insert(path, Read { stamp, believed: how == How::First && !self.patient, waited: None }),
-                ),
+                How::AtOnce => {
+                    todo.read.insert(path, Read { stamp, believed: false, closed: true, waited: None });
+                }
+                How::First => {
+                    let believed = !self.patient || self.is_at_rest(&stamp);
+                    todo.read.insert(path, Read { stamp, believed, closed: false, waited: None });
+                }
             }
         }
         self.closed.extend(found.failed);
@@ -323,9 +336,9 @@ impl Scan {
                     self.left_out += 1;
                     return;
                 }
-                // Only waiting without a doubt, that is for quiet, ends in belief.
-                let believed = waited.as_ref().is_some_and(|wait| wait.doubted.is_none() || now >= wait.until);
-                todo.read.insert(path.to_owned(), Read { stamp: Stamp::of(&entry), believed, waited });
+                let believed = waited.as_ref().is_some_and(|wait| now >= wait.until);
+                let closed = waited.as_ref().is_none_or(|wait| wait.closed);
+                todo.read.insert(path.to_owned(), Read { stamp: Stamp::of(&entry), believed, closed, waited });
             }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -335,8 +348,13 @@ impl Scan {
                     self.unwatch(&directory);
                 }
                 let gone: Vec<_> = self.known.keys().filter(|known| known.starts_with(path)).cloned().collect();
+                let settle = self.shared.options.settle;
+                let early =
+                    waited.as_ref().map(|wait| wait.until - settle * (PATIENCE - GONE)).filter(|due| now < *due);
                 for path in gone {
-                    if settled {
+                    if let (Some(due), Some(wait)) = (early, &waited) {
+                        self.waiting.insert(path, Wait { due, doubted: None, ..*wait });
+                    } else if settled {
                         todo.gone.insert(path);
                     } else {
                         self.wait_first(path, now);
@@ -353,9 +371,15 @@ impl Scan {
     /// Looks at a path once it has been left alone for a while.
     fn wait(&mut self, path: PathBuf, now: Instant) {
         let until = self.patience(now);
-        let wait = self.waiting.entry(path).or_insert(Wait { due: now, until, doubted: None });
+        let wait = self.waiting.entry(path).or_insert(Wait { due: now, until, doubted: None, closed: false });
         wait.due = wait.until.min(now + self.shared.options.settle);
-        wait.doubted = None;
+        (wait.doubted, wait.closed) = (None, false);
+    }
+
+    /// Whether a file was last written so long ago that nobody is at it.
+    fn is_at_rest(&self, stamp: &Stamp) -> bool {
+        let now = self.shared.env.clock.wall();
+        stamp.written().is_some_and(|written| written + self.shared.options.settle * PATIENCE < now)
     }
 
     fn patience(&self, now: Instant) -> Instant {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tidegate_actors::env::{Disk, DiskEntry};
 use tidegate_actors::id::Name;
@@ -24,6 +25,11 @@ impl Stamp {
 
     pub fn len(&self) -> u64 {
         self.len
+    }
+
+    /// When the file was last written, after the Unix epoch.
+    pub fn written(&self) -> Option<Duration> {
+        self.modified?.duration_since(std::time::SystemTime::UNIX_EPOCH).ok()
     }
 }
 

@@ -90,10 +90,12 @@ impl Scan {
             let had_any = self.shared.has_documents(&name) || !*self.shared.ready().borrow();
             let doubtful = looks_unfinished(&documents, had_any);
             let doubted = read.waited.as_ref().and_then(|wait| wait.doubted);
-            if doubtful && !read.believed && doubted != Some(hash) {
+            // It may stay unfinished for long on a busy machine, as long as who writes it has it open.
+            let stayed = read.closed && doubted == Some(hash);
+            if doubtful && !read.believed && !stayed {
                 let until = read.waited.map_or_else(|| self.patience(now), |wait| wait.until);
                 let due = until.min(now + self.shared.options.settle);
-                self.waiting.insert(path, Wait { due, until, doubted: Some(hash) });
+                self.waiting.insert(path, Wait { due, until, doubted: Some(hash), closed: read.closed });
                 continue;
             }
             self.known.insert(path, Known { stamp: read.stamp, hash: Some(hash) });

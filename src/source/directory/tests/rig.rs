@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use futures::StreamExt as _;
@@ -23,7 +24,12 @@ pub struct MemoryDisk {
     pub denied: Mutex<Vec<PathBuf>>,
     writes: Mutex<u64>,
     pub reads: Mutex<usize>,
+    /// Everything was written long ago.
+    pub at_rest: Mutex<bool>,
 }
+
+/// When everything else is written, give or take some seconds.
+static BEGUN: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
 
 impl MemoryDisk {
     pub fn write(&self, path: &str, content: &str) {
@@ -78,7 +84,8 @@ impl Disk for MemoryDisk {
 
     fn stat(&self, path: &Path) -> io::Result<DiskEntry> {
         if let Some((content, version)) = self.files.lock().get(path) {
-            let modified = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(*version));
+            let begun = if *self.at_rest.lock() { SystemTime::UNIX_EPOCH } else { *BEGUN };
+            let modified = Some(begun + Duration::from_secs(*version));
             return Ok(DiskEntry { path: path.into(), is_dir: false, len: content.len() as u64, modified, id: (1, 1) });
         }
         let made = self.directories.lock().get(path).copied();
