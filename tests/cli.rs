@@ -21,6 +21,9 @@ use tidegate_actors::object::Object;
 use tidegate_actors::problem::{Problem, Problems, Serving};
 use tidegate_actors::supervisor::{ChildSpec, Stop, Stopper, Strategy, Supervisor};
 
+#[path = "cli/offline.rs"]
+mod offline;
+
 const TOKEN: &str = "correct-horse-battery-staple";
 
 fn tidegate(arguments: &[&str]) -> Output {
@@ -367,46 +370,6 @@ kind: Service
 metadata: {name: web, namespace: default}
 spec: {ports: [{port: 80}]}
 ";
-
-#[test]
-fn manifests_validate_and_every_problem_is_a_line() {
-    let dir = tempfile::tempdir().unwrap();
-    mk_file(dir.path(), "gateway.yaml", GATEWAY);
-    mk_file(dir.path(), "service.yaml", SERVICE);
-    let directory = dir.path().display().to_string();
-    let output = tidegate(&["validate", &directory]);
-    assert_eq!((code(&output), stdout(&output)), (0, String::new()), "{}", stderr(&output));
-
-    let broken = SERVICE.replace("[{port: 80}]", "[{port: many}]").replace("name: web", "name: broken");
-    mk_file(dir.path(), "service.yaml", &broken);
-    let output = tidegate(&["validate", &directory]);
-    assert_eq!(code(&output), 1);
-    let text = stdout(&output);
-    assert!(text.lines().any(|line| line.contains("service.yaml:4")), "{text}");
-    let refused = text.lines().any(|line| line.starts_with("HTTPRoute ") && line.contains("BackendNotFound"));
-    assert!(refused, "{text}");
-}
-
-#[test]
-fn translate_prints_the_model_and_tells_problems_apart_from_it() {
-    let dir = tempfile::tempdir().unwrap();
-    mk_file(dir.path(), "gateway.yaml", GATEWAY);
-    mk_file(dir.path(), "service.yaml", SERVICE);
-    let directory = dir.path().display().to_string();
-    let output = tidegate(&["translate", &directory, "--to", "model", "-o", "json"]);
-    assert_eq!(code(&output), 0, "{}", stderr(&output));
-    let model: Value = serde_json::from_str(&stdout(&output)).unwrap();
-    assert_eq!(model["listeners"].as_array().unwrap().len(), 1);
-    assert_eq!(model["clusters"].as_array().unwrap().len(), 1);
-    let yaml: Value = serde_saphyr::from_str(&stdout(&tidegate(&["translate", &directory]))).unwrap();
-    assert_eq!(yaml, model);
-
-    std::fs::remove_file(dir.path().join("service.yaml")).unwrap();
-    let output = tidegate(&["translate", &directory, "-o", "json"]);
-    assert_eq!(code(&output), 1);
-    assert!(serde_json::from_str::<Value>(&stdout(&output)).is_ok(), "the answer stays whole");
-    assert!(stderr(&output).contains("BackendNotFound"), "{}", stderr(&output));
-}
 
 /// Ends the process it holds, whatever becomes of the test.
 struct Running(std::process::Child);

@@ -82,7 +82,7 @@ fn mk_routes() -> Vec<(Precedence, Arc<Route>)> {
     let prefix = |prefix: &str| Some(PathRewrite::Prefix(prefix.into()));
     vec![
         edited("weighted", PathMatch::Exact("/weighted".into()), mk_weighted()),
-        mk_route("regex", PathMatch::Regex("/r/[a-z]+".into()), mk_forwarding(full.clone(), None)),
+        edited("regex", PathMatch::Regex("/r/[a-z]+".into()), mk_forwarding(full.clone(), None)),
         mk_route("prefix", PathMatch::Prefix("/prefix".into()), mk_forwarding(prefix("/other"), Some("c.example.com"))),
         mk_route("moved", PathMatch::Prefix("/moved".into()), RouteAction::Redirect(redirect(full, 308))),
         mk_route("new", PathMatch::Prefix("/new".into()), RouteAction::Redirect(redirect(prefix("/newer"), 302))),

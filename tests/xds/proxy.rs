@@ -393,7 +393,7 @@ async fn every_feature_of_a_route_is_accepted_and_works() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs envoy: run by cargo xtask test"]
-async fn what_a_backend_edits_stands_over_what_its_route_edits() {
+async fn a_request_passes_its_routes_edits_and_then_its_backends_and_an_answer_the_other_way() {
     for protocol in PROTOCOLS {
         let a = Backend::start("a").await;
         let Setup { server, envoy, port } = start(protocol, &a).await;
@@ -414,6 +414,6 @@ async fn what_a_backend_edits_stands_over_what_its_route_edits() {
             assert!(answer.body.contains(wanted), "{protocol} {wanted}: {answer:?} {}", envoy.log());
         }
         assert!(!answer.body.contains("x-set: route"), "{protocol}: {answer:?}");
-        assert!(answer.head.contains("x-answer: backend") && !answer.head.contains("x-answer: route"), "{answer:?}");
+        assert!(answer.head.contains("x-answer: route") && !answer.head.contains("x-answer: backend"), "{answer:?}");
     }
 }

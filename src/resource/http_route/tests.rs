@@ -134,3 +134,24 @@ fn a_value_of_a_wrong_type_is_named_by_its_path() {
         ["spec.rules[0].backendRefs[0].port: invalid type: string, expected i64"]
     );
 }
+
+#[test]
+fn a_replacement_for_a_path_begins_with_a_slash_whoever_left_it_out() {
+    let change = |filter: &str, settings: &str, kind: &str, field: &str, text: &str| {
+        let path = format!(r#"{{"type":"{kind}","{field}":"{text}"}}"#);
+        let route = mk_route(&format!(r#"{{"filters":[{{"type":"{filter}","{settings}":{{"path":{path}}}}}]}}"#));
+        match &read(&route).rules[0].filters[0] {
+            Filter::Rewrite(rewrite) => rewrite.path.clone(),
+            Filter::Redirect(redirect) => redirect.path.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    for (text, wanted) in [("a", "/a"), ("/a", "/a"), ("", "/"), (".example.net", "/.example.net")] {
+        for (filter, settings) in [("URLRewrite", "urlRewrite"), ("RequestRedirect", "requestRedirect")] {
+            let full = change(filter, settings, "ReplaceFullPath", "replaceFullPath", text);
+            assert_eq!(full, Some(PathChange::Full(wanted.into())));
+            let prefix = change(filter, settings, "ReplacePrefixMatch", "replacePrefixMatch", text);
+            assert_eq!(prefix, Some(PathChange::Prefix(wanted.into())));
+        }
+    }
+}

@@ -8,9 +8,11 @@ use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{Secret as Tls, secret};
 use prost::Message as _;
 
-use crate::model::{AppProtocol, Health};
+use crate::model::{AppProtocol, Health, Listener};
 use crate::publish::xds::encode::*;
+use crate::publish::xds::kind::Kind;
 use crate::publish::xds::scope::Scope;
+use crate::publish::xds::status::PublishedResource;
 use crate::publish::xds::testing::*;
 
 #[test]
@@ -60,6 +62,26 @@ fn an_https_listener_selects_by_name_and_an_http_listener_does_not_look_at_tls()
     let matching = https.filter_chains[0].filter_chain_match.as_ref().unwrap();
     assert_eq!(matching.server_names, ["a.example.com", "*.b.example.com"]);
     assert!(https.filter_chains[0].transport_socket.is_some());
+}
+
+#[test]
+fn each_socket_and_each_https_listener_has_statistics_of_its_own() {
+    let prefix = |listener: Listener| {
+        let read = text(Kind::Listener, encode_listener(&listener, &Scope::All).unwrap());
+        read["filter_chains"][0]["filters"][0]["typed_config"]["stat_prefix"].as_str().unwrap().to_owned()
+    };
+    let mut https = mk_http_listener(8443, &["public"]);
+    https.chains = vec![mk_https_chain("public", "web", &[], &["one"])];
+    let prefixes = [mk_http_listener(8080, &["public"]), mk_http_listener(8081, &["public"]), https].map(prefix);
+    let wanted =
+        ["tidegate/http/127.0.0.1:8080", "tidegate/http/127.0.0.1:8081", "tidegate/https/test/infra/public/web"];
+    assert_eq!(prefixes, wanted);
+}
+
+/// What is encoded, readable.
+fn text(kind: Kind, body: Vec<u8>) -> serde_json::Value {
+    let resource = PublishedResource { kind, name: String::new(), version: String::new(), body: body.into() };
+    crate::publish::xds::text::text(&resource).unwrap().resource
 }
 
 #[test]

@@ -119,6 +119,24 @@ fn a_backend_with_edits_of_its_own_is_weighted_even_if_alone() {
 }
 
 #[test]
+fn where_a_backend_edits_requests_it_gets_its_routes_edits_first_and_the_route_has_none() {
+    let mut own = mk_backend(Some("a"), 1);
+    own.filters.request.set = vec![("x-both".into(), "backend".into())];
+    let mut model = mk(PathMatch::Exact("/".into()), mk_weighted(vec![own, mk_backend(Some("b"), 1)]));
+    model.filters.request.set = vec![("x-both".into(), "route".into()), ("x-route".into(), "route".into())];
+    model.filters.response.remove = vec!["x-answer".into()];
+    let entry = route(&model, DOMAIN);
+    assert!(entry.request_headers_to_add.is_empty());
+    assert_eq!(entry.response_headers_to_remove, ["x-answer"], "answers pass the backend first, as Envoy has it");
+    let Some(ClusterSpecifier::WeightedClusters(clusters)) = forward(entry).cluster_specifier else { panic!() };
+    let sets = clusters.clusters.iter().map(|cluster| {
+        let headers = cluster.request_headers_to_add.iter().map(|option| option.header.clone().unwrap());
+        headers.map(|header| format!("{}={}", header.key, header.value)).collect::<Vec<_>>()
+    });
+    assert_eq!(sets.collect::<Vec<_>>(), [["x-route=route", "x-both=backend"], ["x-both=route", "x-route=route"]]);
+}
+
+#[test]
 fn headers_are_set_added_removed_and_a_percent_sign_is_itself() {
     let mut model = mk(PathMatch::Prefix("/".into()), mk_forward("a"));
     model.filters.request = HeaderEdit {
