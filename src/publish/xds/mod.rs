@@ -47,10 +47,14 @@ mod service;
 
 mod server;
 
+mod local;
+
 pub use hub::XdsPublisher;
 pub use kind::Kind;
+pub use local::{LocalClient, Sent};
 pub use options::Options;
+pub use rope::Rope;
 pub use scope::METADATA_KEY;
 pub use server::{ServerError, XdsServer};
-pub use session::WARMING;
+pub use session::{Violation, WARMING};
 pub use status::{ClientStatus, TypeStatus};
