@@ -1,8 +1,9 @@
 //! A sorted sequence that shares what did not change: one route more among 50,000 costs one small chunk and a
 //! list of pointers, for the writer and for every reader that compares chunks by identity.
 //!
-//! Laws: sorted by key, each key once; a version never changes once it was handed out; chunks hold between
-//! 1 and `MAX` entries; `a == b` compares content, whatever the chunking.
+//! Laws: sorted by key, each key once; a version never changes once it was handed out; a chunk holds at most
+//! `MAX` entries, and two neighbours together more than half of that, whatever was removed; `a == b` compares
+//! content, whatever the chunking.
 
 use std::sync::Arc;
 
@@ -10,6 +11,8 @@ use serde::{Serialize, Serializer};
 
 /// The most entries a chunk holds; above, it is split in two.
 const MAX: usize = 64;
+/// Neighbours that hold no more together become one, far from the size at which that would be split again.
+const SMALL: usize = MAX / 2;
 
 /// Some neighbouring entries. Never changed; compare with [`Arc::ptr_eq`] to see what did not.
 pub type Chunk<K, V> = Arc<[(K, Arc<V>)]>;
@@ -60,39 +63,68 @@ impl<K: Ord + Clone, V> Seq<K, V> {
         let mut edits: Vec<_> = edits.into_iter().collect();
         // Stable, so that of two edits of one key the later wins below.
         edits.sort_by(|a, b| a.0.cmp(&b.0));
-        let mut chunks: Vec<Chunk<K, V>> = Vec::with_capacity(self.chunks.len() + 1);
-        let mut len = 0;
         let mut edits = edits.into_iter().peekable();
-        let mut push = |entries: Vec<(K, Arc<V>)>, chunks: &mut Vec<Chunk<K, V>>| {
-            len += entries.len();
-            let parts = entries.len().div_ceil(MAX).max(1);
-            let size = entries.len().div_ceil(parts).max(1);
-            let mut rest = entries.into_iter().peekable();
-            while rest.peek().is_some() {
-                chunks.push(rest.by_ref().take(size).collect());
-            }
-        };
-        let mut untouched = 0;
+        let mut new = Chunks { chunks: Vec::with_capacity(self.chunks.len() + 1), len: 0, changed: false };
         for (at, chunk) in self.chunks.iter().enumerate() {
             let upper = self.chunks.get(at + 1).map(|next| &next[0].0);
             let belongs = |key: &K| upper.is_none_or(|upper| key < upper);
             if !edits.peek().is_some_and(|(key, _)| belongs(key)) {
-                chunks.push(chunk.clone());
-                untouched += chunk.len();
+                new.keep(chunk);
                 continue;
             }
             let mut entries = chunk.to_vec();
             while let Some((key, value)) = edits.next_if(|(key, _)| belongs(key)) {
                 apply(&mut entries, key, value);
             }
-            push(entries, &mut chunks);
+            new.put(entries);
         }
         let mut entries = Vec::new();
         for (key, value) in edits {
             apply(&mut entries, key, value);
         }
-        push(entries, &mut chunks);
-        Self { chunks: chunks.into(), len: len + untouched }
+        new.put(entries);
+        Self { chunks: new.chunks.into(), len: new.len }
+    }
+}
+
+/// The chunks of a new version, from the first on.
+struct Chunks<K, V> {
+    chunks: Vec<Chunk<K, V>>,
+    len: usize,
+    /// The last of them is not one of the old version, so it may be too small beside the next.
+    changed: bool,
+}
+
+impl<K: Clone, V> Chunks<K, V> {
+    /// Takes a chunk of the old version as it is, unless the one before has shrunk.
+    fn keep(&mut self, chunk: &Chunk<K, V>) {
+        if self.changed && self.chunks.last().is_some_and(|last| last.len() + chunk.len() <= SMALL) {
+            return self.put(chunk.to_vec());
+        }
+        self.len += chunk.len();
+        self.chunks.push(chunk.clone());
+        self.changed = false;
+    }
+
+    /// Takes entries that are new, removed or changed, with those that share their chunk.
+    fn put(&mut self, mut entries: Vec<(K, Arc<V>)>) {
+        if entries.is_empty() {
+            // Those on either side may now be small neighbours.
+            self.changed = true;
+            return;
+        }
+        while let Some(last) = self.chunks.pop_if(|last| last.len() + entries.len() <= SMALL) {
+            self.len -= last.len();
+            entries.splice(..0, last.iter().cloned());
+        }
+        self.len += entries.len();
+        let parts = entries.len().div_ceil(MAX);
+        let size = entries.len().div_ceil(parts);
+        let mut rest = entries.into_iter().peekable();
+        while rest.peek().is_some() {
+            self.chunks.push(rest.by_ref().take(size).collect());
+        }
+        self.changed = true;
     }
 }
 
@@ -156,6 +188,7 @@ mod tests {
                 }
                 seq = seq.edited(batch.into_iter().map(|(key, value)| (key, value.map(Arc::new))));
                 prop_assert!(seq.chunks().iter().all(|chunk| (1..=MAX).contains(&chunk.len())));
+                prop_assert!(seq.chunks().windows(2).all(|pair| pair[0].len() + pair[1].len() > SMALL));
                 prop_assert_eq!(seq.len(), map.len());
                 prop_assert!(seq.iter().map(|(k, v)| (*k, **v)).eq(map.iter().map(|(k, v)| (*k, *v))));
             }
@@ -168,5 +201,15 @@ mod tests {
         let after = before.edited([(5_000, Some(Arc::new(0)))]);
         let shared = before.chunks().iter().filter(|a| after.chunks().iter().any(|b| Arc::ptr_eq(a, b))).count();
         assert_eq!(shared, before.chunks().len() - 1);
+    }
+
+    #[test]
+    fn what_is_left_of_many_entries_lies_in_few_chunks() {
+        let before: Seq<u32, u32> = (0..10_000).map(|n| (n, Arc::new(n))).collect();
+        // One by one, as they would go in a cluster, and from everywhere.
+        let gone = (0..10_000_u32).map(|n| n * 7_919 % 10_000).filter(|n| n % 50 != 0);
+        let after = gone.fold(before, |seq, n| seq.edited([(n, None)]));
+        assert_eq!(after.len(), 200);
+        assert!(after.chunks().len() <= 200 / (SMALL / 2) + 1, "{} chunks", after.chunks().len());
     }
 }

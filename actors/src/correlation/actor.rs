@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::graph::Graph;
 use super::input::{Input, InputKey, StorePort, Subscribe, missing};
-use super::output::{Output, OutputBuffer, OutputPort, Taps};
+use super::output::{OutputBuffer, OutputPort, Taps};
 use crate::changes::Changes;
 use crate::env::Env;
 use crate::id::{Name, ResourceType};
@@ -360,7 +360,7 @@ impl<H: Send + Sync + 'static> CorrelationActor<H> {
         let declared = self.0.shared.wiring.lock().outputs.get(output).cloned();
         if let Some((port, taps)) = declared {
             let taps = taps(&self.0.shared.handles);
-            running.graph.connect(Output { port, taps }, self.0.version());
+            running.graph.connect(port, taps, self.0.version());
         }
     }
 }

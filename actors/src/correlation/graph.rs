@@ -11,7 +11,7 @@ use super::ctx::Ctx;
 use super::function::{FunctionNode, Outcome, Slots};
 use super::group::{GroupNode, Place};
 use super::index::Index;
-use super::output::Output;
+use super::output::{Output, OutputPort, Taps};
 use super::report::ReportNode;
 use super::union::UnionNode;
 use super::view::{ErrorsNode, View, ViewError, ViewNode};
@@ -268,8 +268,10 @@ impl Graph {
         }
     }
 
-    /// Adds a consumer of the outputs, or replaces the one of the same name. It gets everything there is at once.
-    pub(super) fn connect(&mut self, output: Output, version: u64) {
+    /// Adds a consumer of the outputs, or replaces the one whose port has the same name. It gets everything there
+    /// is at once, as a full batch at `version`.
+    pub fn connect(&mut self, port: OutputPort, taps: Taps, version: u64) {
+        let output = Output { port, taps };
         output.replay(&self.world, version);
         self.outputs.retain(|held| held.name() != output.name());
         self.outputs.push(output);

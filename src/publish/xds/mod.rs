@@ -54,11 +54,15 @@ mod server;
 #[path = "../../../tests/support/xds_model.rs"]
 mod testing;
 
+mod local;
+
 pub use hub::XdsPublisher;
 pub use kind::Kind;
+pub use local::{LocalClient, Sent};
 pub use options::Options;
+pub use rope::Rope;
 pub use scope::METADATA_KEY;
 pub use server::{ServerError, XdsServer};
-pub use session::WARMING;
+pub use session::{Violation, WARMING};
 pub use status::{ClientStatus, PublishedResource, TypeStatus};
 pub use text::{REDACTED, TextError, TextResource, document};

@@ -41,6 +41,11 @@ impl Rope {
         self.len
     }
 
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// The segments, in order.
     pub fn segments(&self) -> &[Bytes] {
         &self.segments

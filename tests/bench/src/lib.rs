@@ -2,6 +2,12 @@
 
 pub mod corpus;
 
+pub mod floor;
+
 pub mod gateway_world;
 
+pub mod pipeline;
+
 pub mod report;
+
+pub mod service;

@@ -1,4 +1,5 @@
-//! Figures for the table: printed, and written as JSON lines where `cargo xtask bench` finds them.
+//! Figures for the table: printed, and written as JSON lines where `cargo xtask bench` finds them: in the folder
+//! that `TIDEGATE_BENCH_DIR` names, else in `target/tidegate-bench`.
 
 use std::fs;
 use std::io::Write as _;
@@ -19,15 +20,15 @@ impl Report {
     /// # Panics
     /// When the file cannot be made: a benchmark whose figures are lost is worth nothing.
     pub fn new(bench: &'static str) -> Self {
-        let target = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target")), PathBuf::from);
-        let folder = target.join("tidegate-bench");
+        let by_hand = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tidegate-bench"));
+        let folder = std::env::var_os("TIDEGATE_BENCH_DIR").map_or_else(by_hand, PathBuf::from);
         let file = fs::create_dir_all(&folder).and_then(|()| fs::File::create(folder.join(format!("{bench}.json"))));
         let file = file.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
         Self { bench, file }
     }
 
-    /// Adds a figure: what it is, its value and unit, the budget in words (or empty), and whether it is kept.
+    /// Adds a figure: what it is, its value and unit, the budget in words (or empty), and whether it is kept;
+    /// `None` for a figure without a budget, which says what the others are to be compared with.
     pub fn figure(&mut self, figure: &str, value: f64, unit: &str, budget: &str, ok: Option<bool>) {
         self.line(figure, value, unit, budget, ok, None);
     }
@@ -43,7 +44,8 @@ impl Report {
             Some(false) => "  MISSED",
             None => "",
         };
-        println!("{}: {figure}: {value:.2} {unit}  [{budget}]{verdict}", self.bench);
+        let budget_text = if budget.is_empty() { String::new() } else { format!("  [{budget}]") };
+        println!("{}: {figure}: {value:.2} {unit}{budget_text}{verdict}", self.bench);
         let line: Value = json!({"bench": self.bench, "figure": figure, "value": value, "unit": unit, "budget": budget, "ok": ok, "ratio": ratio});
         let written = writeln!(self.file, "{line}");
         written.unwrap_or_else(|error| panic!("{}: {error}", self.bench));

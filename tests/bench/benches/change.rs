@@ -1,0 +1,149 @@
+//! What one change costs, from the bytes of an object to the encoded delta resources: each kind of change, in each
+//! layout, at three sizes of one listener. Times are what the thread worked, so that other programs on the machine
+//! do not count.
+
+use std::collections::BTreeMap;
+
+use tidegate::publish::xds::Kind;
+use tidegate_bench::gateway_world::{EDITS, Edit, LAYOUTS, Layout, World};
+use tidegate_bench::pipeline::{Outcome, Pipeline, STAGES};
+use tidegate_bench::report::{Report, Samples};
+
+const SIZES: [usize; 3] = [500, 5_000, 50_000];
+/// So many changes of a kind are looked at.
+const CHANGES: usize = 1_000;
+/// And so many before, so that every kind of change has had its first time.
+const WARM_UP: usize = 50;
+
+/// The figures of one kind of change in one world, in microseconds.
+struct Figures {
+    p50: f64,
+    p99: f64,
+    outputs: usize,
+    stages: [f64; STAGES.len()],
+}
+
+fn main() {
+    let only: Option<usize> = std::env::var("TIDEGATE_BENCH_ROUTES").ok().and_then(|text| text.parse().ok());
+    let sizes: Vec<usize> = SIZES.into_iter().filter(|size| only.is_none_or(|only| only == *size)).collect();
+    let mut all: BTreeMap<(usize, &str, &str), Figures> = BTreeMap::new();
+    for &size in &sizes {
+        for layout in LAYOUTS {
+            let world = World::new(layout, size);
+            let mut pipeline = Pipeline::new(&world.manifests());
+            for edit in EDITS {
+                let figures = measure(&world, &mut pipeline, layout, edit);
+                print_line(size, layout, edit, &figures);
+                all.insert((size, edit.name(), name(layout)), figures);
+            }
+        }
+    }
+    if sizes.len() == SIZES.len() {
+        report(&all);
+    }
+}
+
+fn name(layout: Layout) -> &'static str {
+    match layout {
+        Layout::HostARoute => "a host a route",
+        Layout::OneHost => "one host",
+        Layout::Wildcards => "wildcards",
+        Layout::CatchAll => "catch-all",
+    }
+}
+
+fn measure(world: &World, pipeline: &mut Pipeline, layout: Layout, edit: Edit) -> Figures {
+    let mut samples = Samples::default();
+    let mut stages: [Samples; STAGES.len()] = Default::default();
+    let mut outputs = 0;
+    for version in 1..=WARM_UP + CHANGES {
+        let outcome = pipeline.change(&world.edit(edit, version));
+        check(edit, layout, &outcome);
+        if version <= WARM_UP {
+            continue;
+        }
+        outputs = outputs.max(outcome.outputs());
+        samples.push(outcome.worked());
+        for (samples, worked) in stages.iter_mut().zip(outcome.stages) {
+            samples.push(worked);
+        }
+    }
+    let stages = stages.map(|mut samples| samples.percentile_us(50.0));
+    Figures { p50: samples.percentile_us(50.0), p99: samples.percentile_us(99.0), outputs, stages }
+}
+
+/// A change emits what it must and nothing else.
+fn check(edit: Edit, layout: Layout, outcome: &Outcome) {
+    let count =
+        |kind: Kind| outcome.sent.iter().filter(|sent| sent.kind == kind).map(|sent| sent.resources.len()).sum();
+    let counts: [usize; Kind::COUNT] = Kind::ALL.map(count);
+    let removed: usize = outcome.sent.iter().map(|sent| sent.removed.len()).sum();
+    let [cds, eds, sds, lds, rds, vhds] = counts;
+    let expected = match edit {
+        Edit::Route => [0, 0, 0, 0, 0, 1],
+        Edit::Slice => [0, 1, 0, 0, 0, 0],
+        // A changed cluster needs its endpoints sent again.
+        Edit::Service => [1, 1, 0, 0, 0, 0],
+        Edit::Secret => [0, 0, 1, 0, 0, 0],
+        Edit::Grant => {
+            assert!(cds <= 1 && eds <= 1 && (sds, lds, rds, vhds) == (0, 0, 0, 1), "{layout:?}: {counts:?}");
+            counts
+        }
+    };
+    assert_eq!(
+        counts,
+        expected,
+        "{layout:?}: what a change of a {} emits (cds, eds, sds, lds, rds, vhds)",
+        edit.name()
+    );
+    assert!(removed == 0 || edit == Edit::Grant, "{layout:?}: a change of a {} removed something", edit.name());
+    let own_hosts = matches!(layout, Layout::HostARoute | Layout::Wildcards);
+    if own_hosts || edit == Edit::Slice {
+        let bytes: usize = outcome.sent.iter().map(|sent| sent.encoded.len()).sum();
+        assert!(bytes < 4_096, "{layout:?}: a change of a {} sends {bytes} bytes", edit.name());
+    }
+}
+
+fn print_line(size: usize, layout: Layout, edit: Edit, figures: &Figures) {
+    let stages = STAGES.iter().zip(figures.stages).map(|(stage, us)| format!("{stage} {us:.1}"));
+    println!(
+        "{size:>6} routes, {:<14} {:<14} p50 {:>6.1} us, p99 {:>6.1} us, {} outputs ({})",
+        name(layout),
+        edit.name(),
+        figures.p50,
+        figures.p99,
+        figures.outputs,
+        stages.collect::<Vec<_>>().join(", "),
+    );
+}
+
+fn report(all: &BTreeMap<(usize, &str, &str), Figures>) {
+    let mut report = Report::new("change");
+    for edit in EDITS {
+        let of_edit = || all.iter().filter(|((_, of, _), _)| *of == edit.name());
+        let further = of_edit().map(|(_, figures)| figures.outputs - 1).max().unwrap_or(0) as f64 * 20.0;
+        for (what, limit) in [("p50", 200.0 + further), ("p99", 1_000.0 + further)] {
+            let value = |figures: &Figures| if what == "p50" { figures.p50 } else { figures.p99 };
+            for size in SIZES {
+                let of_size = of_edit().filter(|((of, _, _), _)| *of == size);
+                let worst = of_size.max_by(|a, b| value(a.1).total_cmp(&value(b.1)));
+                let Some(((_, _, layout), figures)) = worst else { continue };
+                let figure = format!("{} changes, {size} routes, {what} ({layout})", edit.name());
+                let us = value(figures);
+                report.figure(&figure, us, "us", &format!("at most {limit:.0} us"), Some(us <= limit));
+            }
+        }
+        let growth = |layout: Layout| {
+            let at = |size| all.get(&(size, edit.name(), name(layout))).map(|figures| figures.p50);
+            Some((at(50_000)? / at(500)?, layout))
+        };
+        let worst = LAYOUTS.into_iter().filter_map(growth).max_by(|a, b| a.0.total_cmp(&b.0));
+        if let Some((ratio, layout)) = worst {
+            let figure = format!("{} changes, 50,000 routes against 500 ({})", edit.name(), name(layout));
+            report.ratio(&figure, ratio, "at most 1.5x", Some(ratio <= 1.5));
+        }
+    }
+    let eds_only = "an endpoint changes: bytes of LDS, RDS, CDS and VHDS";
+    // Asserted at each of the changes above.
+    report.figure(eds_only, 0.0, "bytes", "0", Some(true));
+}

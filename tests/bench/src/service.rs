@@ -1,0 +1,160 @@
+//! The real service in a process of its own: this very program, started again as `tidegate run`, with a folder of
+//! manifests. What it takes is read from `/proc`.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tidegate::builder::Tidegate;
+
+use crate::gateway_world::Manifest;
+
+/// Set for the process that is the service.
+const CHILD: &str = "TIDEGATE_BENCH_SERVICE";
+
+/// To be called first in `main`: in the process that is the service, it runs that.
+pub fn run_if_child() -> Option<ExitCode> {
+    std::env::var_os(CHILD).map(|_| Tidegate::builder().main())
+}
+
+/// See the module. It is ended when this is dropped.
+pub struct Service {
+    child: Child,
+    admin: SocketAddr,
+    started: Instant,
+    folder: TempDir,
+}
+
+/// Memory in use, in MiB.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// Now.
+    pub now: f64,
+    /// The most that it ever was.
+    pub peak: f64,
+}
+
+impl Service {
+    /// Starts it on the manifests of a folder, without a proxy.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(manifests: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("a folder: {error}"));
+        let admin = free_address();
+        let config = format!(
+            "admin:\n  address: {admin}\nxds:\n  address: {}\nproxy:\n  managed: false\nlog:\n  level: warn\n\
+             data_dir: {}\nsources:\n  - name: manifests\n    kind: directory\n    path: {}\n",
+            free_address(),
+            folder.path().join("data").display(),
+            manifests.display(),
+        );
+        let path = folder.path().join("tidegate.yaml");
+        fs::write(&path, config).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let program = std::env::current_exe().unwrap_or_else(|error| panic!("which program is this: {error}"));
+        let mut command = Command::new(program);
+        command.args(["run", "--config"]).arg(&path).env(CHILD, "1").stdin(Stdio::null());
+        let started = Instant::now();
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self { child, admin, started, folder }
+    }
+
+    /// Waits until it is ready, and says how long that took from its start.
+    ///
+    /// # Panics
+    /// When it is not within a minute.
+    pub fn wait_ready(&mut self) -> Duration {
+        loop {
+            if self.get("/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+                return self.started.elapsed();
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("the service ended: {status}");
+            }
+            assert!(self.started.elapsed() < Duration::from_secs(60), "the service is not ready after a minute");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Asks its admin interface; the whole answer.
+    pub fn get(&self, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(self.admin).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    }
+
+    /// Its memory.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn memory(&self) -> Memory {
+        let status = self.proc("status");
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+            kib.unwrap_or_else(|| panic!("no {name} in {status}")) / 1024.0
+        };
+        Memory { now: field("VmRSS:"), peak: field("VmHWM:") }
+    }
+
+    /// The time that it has used of all cores.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn worked(&self) -> Duration {
+        // In nanoseconds, thread by thread; `stat` counts in steps of 10 ms.
+        let tasks = PathBuf::from(format!("/proc/{}/task", self.child.id()));
+        let tasks = fs::read_dir(&tasks).unwrap_or_else(|error| panic!("{}: {error}", tasks.display()));
+        let of_task = |path: PathBuf| {
+            let text = fs::read_to_string(path.join("schedstat")).unwrap_or_default();
+            text.split(' ').next().and_then(|nanoseconds| nanoseconds.parse().ok()).unwrap_or(0)
+        };
+        Duration::from_nanos(tasks.flatten().map(|task| of_task(task.path())).sum())
+    }
+
+    fn proc(&self, file: &str) -> String {
+        let path = format!("/proc/{}/{file}", self.child.id());
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// Its own folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A loopback address that was free a moment ago.
+pub fn free_address() -> SocketAddr {
+    let bound = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    bound.unwrap_or_else(|error| panic!("a free port: {error}"))
+}
+
+/// Writes objects as JSON files, so many in each.
+///
+/// # Panics
+/// When they cannot be written.
+pub fn write(folder: &Path, manifests: &[Manifest], a_file: usize) {
+    for (at, objects) in manifests.chunks(a_file).enumerate() {
+        let mut text = Vec::new();
+        for object in objects {
+            text.extend_from_slice(&object.json);
+            text.push(b'\n');
+        }
+        let path = folder.join(format!("{at:05}.json"));
+        fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+}
