@@ -9,7 +9,6 @@ use kube::core::DynamicObject;
 use tidegate::resource::View;
 use tidegate::resource::endpoint_slice::EndpointSlice;
 use tidegate::resource::http_route::HttpRoute;
-use tidegate_actors::correlation::View as _;
 use tidegate_actors::id::{ResourceType, Scope};
 use tidegate_actors::object::{Decoder, Object, Transform};
 use tidegate_bench::corpus::{KINDS, Kind};

@@ -43,7 +43,7 @@ struct State {
 /// # Panics
 /// When it does not decode.
 pub fn decoded(sent: &Sent) -> DeltaDiscoveryResponse {
-    DeltaDiscoveryResponse::decode(sent.encoded.reader()).unwrap_or_else(|error| panic!("{}: {error}", sent.kind))
+    DeltaDiscoveryResponse::decode(sent.encoded.flat()).unwrap_or_else(|error| panic!("{}: {error}", sent.kind))
 }
 
 impl Floor {
