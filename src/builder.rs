@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidegate_actors::correlation::{Correlation, Gate, Graph, Subscribe, Taps};
+use tidegate_actors::correlation::{Correlation, Graph, Taps};
 use tidegate_actors::env::Env;
 use tidegate_actors::id::{Name, ResourceType};
+use tidegate_actors::informer::Informer;
 use tidegate_actors::problem::Problems;
 use tidegate_actors::publisher::{self, Publisher};
 use tidegate_actors::source::Source;
@@ -39,6 +40,13 @@ pub struct SourceParts {
     pub children: Vec<ChildSpec>,
 }
 
+impl SourceParts {
+    /// A source that needs nothing else to run.
+    pub fn new(source: impl Source) -> Self {
+        Self { source: Arc::new(source), children: Vec::new() }
+    }
+}
+
 type MakeSource = Arc<dyn Fn(&SourceConfig, &SourceContext<'_>) -> Result<SourceParts, BoxError> + Send + Sync>;
 type MakePublisher = Arc<dyn Fn(&Config, &Env, &Correlation<Outputs>) -> Option<ChildSpec> + Send + Sync>;
 type MakeCorrelation = Arc<dyn Fn(&Config, &Env, &Problems) -> Option<ExtraCorrelation> + Send + Sync>;
@@ -46,7 +54,6 @@ type MakeActor = Arc<dyn Fn(&Env) -> ChildSpec + Send + Sync>;
 
 /// A correlation beside the gateway's own, ready to be wired.
 pub(crate) struct ExtraCorrelation {
-    pub resource_types: Vec<ResourceType>,
     pub correlation: Arc<dyn Wire>,
     /// The correlation itself, then its publisher.
     pub children: Vec<ChildSpec>,
@@ -54,12 +61,22 @@ pub(crate) struct ExtraCorrelation {
 
 /// What wiring needs of a correlation whose handles it does not know.
 pub(crate) trait Wire: Send + Sync {
-    fn add_input(&self, of: &ResourceType, source: &Name, subscribe: Subscribe);
+    fn resource_types(&self) -> &[ResourceType];
+    fn add_informer(&self, informer: &Informer);
+    fn remove_input(&self, of: &ResourceType, source: &Name);
 }
 
 impl<H: Send + Sync + 'static> Wire for Correlation<H> {
-    fn add_input(&self, of: &ResourceType, source: &Name, subscribe: Subscribe) {
-        Self::add_input(self, of, source, subscribe);
+    fn resource_types(&self) -> &[ResourceType] {
+        Self::resource_types(self)
+    }
+
+    fn add_informer(&self, informer: &Informer) {
+        Self::add_informer(self, informer);
+    }
+
+    fn remove_input(&self, of: &ResourceType, source: &Name) {
+        Self::remove_input(self, of, source);
     }
 }
 
@@ -132,15 +149,12 @@ impl Tidegate {
     /// Adds a publisher of the gateway's outputs, whose section is `publish.NAME`; without the section it does
     /// not run.
     #[must_use]
-    pub fn publisher<T: SectionType, P: Publisher>(
+    pub fn publisher<T: SectionType + Clone, P: Publisher>(
         mut self,
         name: &str,
         taps: impl Fn(&Outputs) -> Taps + Clone + Send + Sync + 'static,
         make: impl Fn(&T, &Outputs) -> P + Clone + Send + Sync + 'static,
-    ) -> Self
-    where
-        T: Clone,
-    {
+    ) -> Self {
         self.registry = self.registry.publisher::<T>(name);
         let name = name.to_owned();
         self.publishers.push(Arc::new(move |config, env, correlation| {
@@ -152,7 +166,7 @@ impl Tidegate {
     }
 
     /// Adds a correlation of one's own, with the publisher that its outputs go to; its section is
-    /// `correlate.NAME`, and without it neither runs.
+    /// `correlate.NAME`, and without it neither runs. Nothing is published before all that it reads has synced.
     #[must_use]
     pub fn correlation<T: SectionType + Clone, H: Clone + Send + Sync + 'static, P: Publisher>(
         mut self,
@@ -165,15 +179,13 @@ impl Tidegate {
         let name = name.to_owned();
         self.correlations.push(Arc::new(move |config, env, problems| {
             let section = config.correlation::<T>(&name)?.clone();
-            let open: Gate = Arc::new(Vec::new);
             let (build, with) = (build.clone(), section.clone());
-            let correlation = Correlation::new(&name, env, problems, open, move |graph| build(&with, graph));
+            let correlation = Correlation::over_informers(&name, env, problems, move |graph| build(&with, graph));
             let (make, handles) = (make.clone(), correlation.handles().clone());
             let publisher = publisher::spec(&format!("{name}-publisher"), env, &correlation, taps.clone(), move || {
                 make(&section, &handles)
             });
             Some(ExtraCorrelation {
-                resource_types: correlation.resource_types().to_vec(),
                 children: vec![correlation.spec(&name), publisher],
                 correlation: Arc::new(correlation),
             })

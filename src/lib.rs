@@ -1,5 +1,9 @@
 //! The gateway service on the Tidegate engine. Modules stand in the order in which data flows.
 
+// The builders of models that unit tests share with `tests/` name the crate as those do.
+#[cfg(test)]
+extern crate self as tidegate;
+
 /// The config file: sections, validation, JSON Schema, hot reload.
 pub mod config;
 

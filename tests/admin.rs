@@ -1,244 +1,24 @@
-//! The admin server over real HTTP: health, steering, resources without secrets, watches, guards.
+//! The admin server over real HTTP: health, steering, resources without secrets, guards, the token.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "support/admin_rig.rs"]
+mod admin_rig;
+
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use parking_lot::Mutex;
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
-use tempfile::TempDir;
-use tidegate::admin::ready::Published;
-use tidegate::admin::state::{LogLevel, Provider};
 use tidegate::admin::token::{Key, establish};
-use tidegate::admin::watches::WatchRegistry;
-use tidegate::admin::{AdminServer, AdminState, Catalogue, ModelDocument, Slot, SyncPhase, metrics};
-use tidegate::config::{Admin, Limits, Token, WatchedScope, WatchedType, Watches};
+use tidegate::admin::{ModelDocument, SyncPhase, metrics};
+use tidegate::config::Admin;
 use tidegate_actors::env::Env;
 use tidegate_actors::id::{ObjectKey, ObjectRef, ResourceType, Scope};
-use tidegate_actors::object::{Decoder, Object};
-use tidegate_actors::problem::{Problem, Problems, Serving};
-use tidegate_actors::supervisor::{ChildSpec, Stop, Stopper, Strategy, Supervisor};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tidegate_actors::problem::{Problem, Serving};
 use tokio::net::TcpStream;
 
-const TOKEN: &str = "correct-horse-battery-staple";
-
-/// Types and objects as a test sets them.
-#[derive(Default)]
-struct Shelf {
-    slots: Mutex<Vec<Slot>>,
-    objects: Mutex<BTreeMap<String, Vec<Arc<Object>>>>,
-    refuse: Mutex<Option<String>>,
-}
-
-#[async_trait]
-impl Catalogue for Shelf {
-    fn slots(&self) -> Vec<Slot> {
-        self.slots.lock().clone()
-    }
-
-    fn objects(&self, source: &str, resource_type: &ResourceType) -> Vec<Arc<Object>> {
-        self.objects.lock().get(&format!("{source}:{resource_type}")).cloned().unwrap_or_default()
-    }
-
-    async fn register(&self, resource_type: &ResourceType) -> Result<(), String> {
-        if let Some(reason) = self.refuse.lock().clone() {
-            return Err(reason);
-        }
-        self.slots.lock().push(mk_slot("demo", resource_type, SyncPhase::Pending(None)));
-        Ok(())
-    }
-
-    async fn unregister(&self, resource_type: &ResourceType) -> Result<(), String> {
-        self.slots.lock().retain(|slot| slot.resource_type != *resource_type);
-        Ok(())
-    }
-}
-
-#[derive(Default)]
-struct Level(Mutex<String>);
-
-impl LogLevel for Level {
-    fn get(&self) -> String {
-        self.0.lock().clone()
-    }
-
-    fn set(&self, level: &str) -> Result<(), String> {
-        tidegate::config::check_level(level)?;
-        *self.0.lock() = level.to_owned();
-        Ok(())
-    }
-}
-
-fn mk_slot(source: &str, resource_type: &ResourceType, phase: SyncPhase) -> Slot {
-    Slot { source: source.into(), resource_type: resource_type.clone(), objects: 0, phase, age: None }
-}
-
-fn mk_route_type() -> ResourceType {
-    ResourceType::new("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes", Scope::Namespaced)
-}
-
-fn mk_secret_type() -> ResourceType {
-    ResourceType::new("", "v1", "Secret", "secrets", Scope::Namespaced)
-}
-
-fn mk_widget() -> WatchedType {
-    WatchedType { resource: "widgets.example.com/v1".into(), kind: "Widget".into(), scope: WatchedScope::Namespaced }
-}
-
-/// A running admin server with everything that it was given.
-struct Rig {
-    address: SocketAddr,
-    shelf: Arc<Shelf>,
-    published: Arc<Mutex<Published>>,
-    model: Arc<Mutex<Option<ModelDocument>>>,
-    statuses: Arc<Mutex<Vec<Box<RawValue>>>>,
-    problems: Problems,
-    supervisor: Supervisor,
-    starts: Arc<Mutex<u32>>,
-    watches: WatchRegistry,
-    data_dir: TempDir,
-    stopper: Stopper,
-    served: tokio::task::JoinHandle<()>,
-}
-
-fn provider<T: Clone + Send + 'static>(cell: &Arc<Mutex<T>>) -> Provider<T> {
-    let cell = cell.clone();
-    Arc::new(move || cell.lock().clone())
-}
-
-fn mk_watches() -> Watches {
-    Watches { allow: vec!["*.example.com".to_owned()], initial: Vec::new() }
-}
-
-async fn mk_rig() -> Rig {
-    mk_rig_with(mk_watches()).await
-}
-
-async fn mk_rig_with(watches: Watches) -> Rig {
-    let env = Env::system();
-    let data_dir = tempfile::tempdir().unwrap();
-    let shelf = Arc::new(Shelf::default());
-    let problems = Problems::default();
-    let supervisor = Supervisor::start("tidegate", Strategy::OneForOne, env.clone()).await.unwrap();
-    let starts = Arc::new(Mutex::new(0));
-    let counted = starts.clone();
-    let child = ChildSpec::task("worker", move |context| {
-        *counted.lock() += 1;
-        async move {
-            context.stop.stopped().await;
-            Ok(())
-        }
-    });
-    supervisor.add(ChildSpec::supervisor("sources", Strategy::OneForOne, vec![child])).await.unwrap();
-    let registry = WatchRegistry::new(&watches, 2, data_dir.path(), &env, shelf.clone());
-    let recorder = metrics::recorder().unwrap();
-    let handle = recorder.handle();
-    ::metrics::with_local_recorder(&recorder, || {
-        metrics::describe();
-        ::metrics::gauge!("tidegate_queue_depth", "queue" => "store/demo/httproutes").set(3.0);
-        ::metrics::histogram!("tidegate_xds_event_to_ack_seconds").record(0.004);
-    });
-    let published = Arc::new(Mutex::new(Published::default()));
-    let model = Arc::new(Mutex::new(None));
-    let statuses = Arc::new(Mutex::new(Vec::new()));
-    let state = AdminState {
-        actors: Arc::new(supervisor.clone()),
-        catalogue: shelf.clone(),
-        problems: problems.clone(),
-        required_types: Vec::new(),
-        published: provider(&published),
-        model: provider(&model),
-        statuses: provider(&statuses),
-        proxies: Arc::new(|| json!({ "items": [{ "node": "envoy-1" }] })),
-        metrics: Arc::new(move || metrics::render(&handle)),
-        watches: registry.clone(),
-        log: Arc::new(Level(Mutex::new("info".to_owned()))),
-        key: Key::new(&Token::new(TOKEN)),
-    };
-    let admin = Admin { address: SocketAddr::from(([127, 0, 0, 1], 0)), ..Admin::default() };
-    let server = AdminServer::bind(&admin, &Limits::default(), &env).await.unwrap();
-    let address = server.address();
-    let (stopper, stop) = Stop::channel();
-    let served = tokio::spawn(server.serve(state, stop));
-    Rig {
-        address,
-        shelf,
-        published,
-        model,
-        statuses,
-        problems,
-        supervisor,
-        starts,
-        watches: registry,
-        data_dir,
-        stopper,
-        served,
-    }
-}
-
-/// An answer, read to the end of the connection.
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
-    }
-
-    fn header(&self, name: &str) -> Option<String> {
-        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
-    }
-}
-
-impl Rig {
-    /// Sends a raw request, so that wrong ones can be sent as well.
-    async fn raw(&self, request: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut bytes = Vec::new();
-        tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut bytes)).await.unwrap().unwrap();
-        let text = String::from_utf8(bytes).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").expect("an HTTP answer");
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer { status, head: head.to_owned(), body: body.to_owned() }
-    }
-
-    async fn send(&self, method: &str, path: &str, token: Option<&str>, body: Option<Value>) -> Answer {
-        let token = token.map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"));
-        let body = body.map_or(String::new(), |body| body.to_string());
-        let length = body.len();
-        let host = self.address;
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{token}");
-        let head = format!("{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n");
-        self.raw(&format!("{head}{body}")).await
-    }
-
-    async fn get(&self, path: &str) -> Answer {
-        self.send("GET", path, None, None).await
-    }
-
-    async fn change(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
-        self.send(method, path, Some(TOKEN), body).await
-    }
-
-    fn put(&self, source: &str, resource_type: &ResourceType, objects: &[Value]) {
-        let decoder = Decoder::new(source.into(), resource_type.clone());
-        let decoded = objects.iter().map(|o| Arc::new(decoder.decode(o.to_string()).unwrap())).collect();
-        let mut slot = mk_slot(source, resource_type, SyncPhase::Synced);
-        slot.objects = objects.len();
-        self.shelf.slots.lock().push(slot);
-        self.shelf.objects.lock().insert(format!("{source}:{resource_type}"), decoded);
-    }
-}
+use admin_rig::*;
 
 #[tokio::test]
 async fn not_ready_until_every_type_has_synced_and_something_was_published() {
@@ -386,7 +166,7 @@ async fn secrets_are_never_shown() {
         "stringData": { "password": "HUSH" },
         "extra": { "deep": ["HUSH"] },
     });
-    rig.put("demo", &mk_secret_type(), &[secret.clone()]);
+    rig.put("demo", &mk_secret_type(), std::slice::from_ref(&secret));
     // A Secret that a source holds under another type is a Secret all the same.
     let odd = ResourceType::new("example.com", "v1", "Secretish", "secretishes", Scope::Namespaced);
     rig.put("demo", &odd, &[secret]);
@@ -472,108 +252,6 @@ async fn metrics_have_help_units_and_real_histograms() {
 }
 
 #[tokio::test]
-async fn a_watch_is_registered_kept_over_a_restart_and_removed() {
-    let rig = mk_rig().await;
-    let body = json!({ "resource": "widgets.example.com/v1", "kind": "Widget" });
-    let answer = rig.change("POST", "/api/v1/watches", Some(body.clone())).await;
-    assert_eq!(answer.status, 201, "{}", answer.body);
-    assert_eq!(rig.change("POST", "/api/v1/watches", Some(body.clone())).await.status, 200);
-    let listed = rig.get("/api/v1/watches").await.json();
-    let expected = json!([
-        { "resource": "widgets.example.com/v1", "kind": "Widget", "scope": "Namespaced", "origin": "request" }
-    ]);
-    assert_eq!((&listed["items"], &listed["allow"]), (&expected, &json!(["*.example.com"])));
-    assert_eq!(rig.shelf.slots().len(), 1);
-    // A type of somebody's own that is not synced yet keeps nobody from being ready.
-    rig.published.lock().fresh = true;
-    assert_eq!(rig.get("/readyz").await.status, 200);
-
-    // Another life on the same directory.
-    let shelf = Arc::new(Shelf::default());
-    let again = WatchRegistry::new(&mk_watches(), 2, rig.data_dir.path(), &Env::system(), shelf.clone());
-    again.restore(&rig.problems).await;
-    assert_eq!(again.list()[0].watched, mk_widget());
-    assert_eq!(shelf.slots().len(), 1);
-    assert!(rig.problems.list().is_empty());
-
-    let other = json!({ "resource": "widgets.example.com/v1", "kind": "Widget", "scope": "Cluster" });
-    assert_eq!(rig.change("POST", "/api/v1/watches", Some(other)).await.status, 409);
-    assert_eq!(rig.change("DELETE", "/api/v1/watches/widgets.example.com/v1", None).await.status, 204);
-    assert_eq!(rig.change("DELETE", "/api/v1/watches/widgets.example.com/v1", None).await.status, 404);
-    assert!(rig.shelf.slots().is_empty());
-    let again = WatchRegistry::new(&mk_watches(), 2, rig.data_dir.path(), &Env::system(), rig.shelf.clone());
-    again.restore(&rig.problems).await;
-    assert!(again.list().is_empty());
-}
-
-#[tokio::test]
-async fn a_watch_outside_the_allowlist_is_refused_with_the_entry_that_is_missing() {
-    let rig = mk_rig().await;
-    let body = json!({ "resource": "secrets/v1", "kind": "Secret" });
-    let answer = rig.change("POST", "/api/v1/watches", Some(body)).await;
-    assert_eq!(answer.status, 403);
-    assert!(answer.json()["error"].as_str().unwrap().contains("add `secrets/v1` to watches.allow"));
-    for body in [json!({ "resource": "widgets", "kind": "Widget" }), json!({ "resource": "../x/v1", "kind": "X" })] {
-        assert_eq!(rig.change("POST", "/api/v1/watches", Some(body)).await.status, 400);
-    }
-    let unknown_key = json!({ "resource": "widgets.example.com/v1", "kind": "Widget", "colour": "red" });
-    assert_eq!(rig.change("POST", "/api/v1/watches", Some(unknown_key)).await.status, 422);
-    assert!(rig.shelf.slots().is_empty());
-    assert!(!rig.data_dir.path().join("watches.json").exists());
-}
-
-#[tokio::test]
-async fn what_the_config_allows_no_more_is_unwatched_and_comes_back_when_it_does() {
-    let rig = mk_rig().await;
-    rig.watches.add(mk_widget()).await.unwrap();
-    rig.watches.reconfigure(&Watches::default(), &rig.problems).await;
-    assert!(rig.watches.list().is_empty() && rig.shelf.slots().is_empty());
-    let standing = rig.problems.list();
-    assert_eq!(standing.len(), 1);
-    assert!(standing[0].1.reason.contains("add `widgets.example.com/v1` to watches.allow"), "{standing:?}");
-
-    let initial = WatchedType { resource: "gadgets.example.com/v1".into(), kind: "Gadget".into(), ..mk_widget() };
-    let watches = Watches { initial: vec![initial], ..mk_watches() };
-    rig.watches.reconfigure(&watches, &rig.problems).await;
-    assert!(rig.problems.list().is_empty());
-    let listed = rig.get("/api/v1/watches").await.json();
-    let origins: Vec<_> = listed["items"].as_array().unwrap().iter().map(|w| w["origin"].clone()).collect();
-    assert_eq!(origins, ["config", "request"]);
-    assert_eq!(rig.change("DELETE", "/api/v1/watches/gadgets.example.com/v1", None).await.status, 409);
-}
-
-#[tokio::test]
-async fn a_damaged_watches_file_and_a_full_registry_are_told_of() {
-    let rig = mk_rig().await;
-    std::fs::write(rig.data_dir.path().join("watches.json"), "{ half").unwrap();
-    rig.watches.restore(&rig.problems).await;
-    assert!(rig.problems.list()[0].1.reason.contains("is not what Tidegate wrote"));
-    for name in ["a", "b"] {
-        let watched = WatchedType { resource: format!("{name}.example.com/v1"), ..mk_widget() };
-        assert!(rig.watches.add(watched).await.unwrap());
-    }
-    let error = rig.watches.add(mk_widget()).await.unwrap_err();
-    assert!(error.to_string().contains("limits.watches"), "{error}");
-
-    *rig.shelf.refuse.lock() = Some("no source has it".to_owned());
-    rig.watches.remove("a.example.com/v1").await.unwrap();
-    let error = rig.watches.add(mk_widget()).await.unwrap_err();
-    assert!(error.to_string().contains("no source has it"), "{error}");
-    assert_eq!(rig.watches.list().len(), 1);
-}
-
-#[tokio::test]
-async fn a_watch_that_cannot_be_kept_is_not_begun() {
-    let shelf = Arc::new(Shelf::default());
-    let blocked = tempfile::NamedTempFile::new().unwrap();
-    // A file where the directory should be: nothing can be written below it.
-    let registry = WatchRegistry::new(&mk_watches(), 9, &blocked.path().join("data"), &Env::system(), shelf.clone());
-    let error = registry.add(mk_widget()).await.unwrap_err();
-    assert!(error.to_string().contains("set `data_dir`"), "{error}");
-    assert!(registry.list().is_empty() && shelf.slots().is_empty());
-}
-
-#[tokio::test]
 async fn the_log_level_is_changed_without_a_restart_and_nonsense_is_refused() {
     let rig = mk_rig().await;
     let answer = rig.change("PUT", "/api/v1/log", Some(json!({ "level": "info,tidegate::publish=debug" }))).await;
@@ -626,4 +304,34 @@ fn a_token_is_made_once_kept_private_and_read_again() {
     let error = establish(&with_file(&file), &data, &Env::system()).unwrap_err().to_string();
     assert!(error.contains("16 characters") && !error.contains("short"), "{error}");
     assert!(establish(&with_file(&dir.path().join("none")), &data, &Env::system()).is_err());
+}
+
+/// The names of metrics in the sources: `counter!("NAME"`.
+fn recorded(folder: &Path, names: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            recorded(&path, names);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(path).unwrap();
+            for kind in ["counter!(", "gauge!(", "histogram!("] {
+                let calls = text.split(kind).skip(1);
+                let named = calls.filter_map(|call| call.trim_start().strip_prefix('"')?.split('"').next());
+                names.extend(named.map(str::to_owned));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_metric_that_is_recorded_is_described_and_the_other_way_round() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut names = Vec::new();
+    recorded(&root.join("src"), &mut names);
+    recorded(&root.join("actors/src"), &mut names);
+    names.sort();
+    names.dedup();
+    let mut described: Vec<String> = metrics::METRICS.iter().map(|(name, ..)| (*name).to_owned()).collect();
+    described.sort();
+    assert_eq!(names, described);
 }

@@ -1,41 +1,25 @@
 //! The whole service in one process, without a proxy: a directory in, a model and xDS out.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::path::Path;
+#[path = "support/app_rig.rs"]
+mod rig;
+
+#[path = "app/file.rs"]
+mod file;
+#[path = "app/ready.rs"]
+mod ready;
+#[path = "app/reload.rs"]
+mod reload;
+#[path = "app/watches.rs"]
+mod watches;
+
 use std::time::Duration;
 
+use rig::*;
 use tidegate::app::{App, Hooks};
 use tidegate::builder::Tidegate;
-use tidegate::config::{Config, Directory, Section, SourceConfig};
 use tidegate_actors::env::Env;
-
-/// A config for tests: free ports, everything below one folder.
-fn mk_config(folder: &Path) -> Config {
-    let manifests = folder.join("manifests");
-    std::fs::create_dir_all(&manifests).unwrap();
-    let section = Section::new(Directory::new(manifests));
-    let mut config = Config { data_dir: folder.join("data"), ..Config::default() };
-    config.sources = vec![SourceConfig { name: "demo".into(), kind: "directory".into(), section }];
-    config.admin.address.set_port(0);
-    config.xds.address.set_port(0);
-    config
-}
-
-fn copy_demo(folder: &Path) {
-    std::fs::create_dir_all(folder.join("manifests")).unwrap();
-    for (name, text) in tidegate::demo::MANIFESTS {
-        std::fs::write(folder.join("manifests").join(name), text).unwrap();
-    }
-}
-
-async fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-    while !holds() {
-        assert!(tokio::time::Instant::now() < deadline, "not within 10 s: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_becomes_a_model_and_an_edit_changes_it() {

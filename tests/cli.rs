@@ -1,5 +1,7 @@
 //! The command line as its users meet it: the binary, its exit codes, and what it says.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -18,6 +20,9 @@ use tidegate_actors::id::{ResourceType, Scope};
 use tidegate_actors::object::Object;
 use tidegate_actors::problem::{Problem, Problems, Serving};
 use tidegate_actors::supervisor::{ChildSpec, Stop, Stopper, Strategy, Supervisor};
+
+#[path = "cli/offline.rs"]
+mod offline;
 
 const TOKEN: &str = "correct-horse-battery-staple";
 
@@ -336,4 +341,108 @@ async fn actors_are_steered_with_the_token_of_the_config_file_or_environment() {
     let output = asked(&["actors", "restart", "no body", "--config", &config], &[]).await;
     assert_eq!(code(&output), 3);
     assert!(stderr(&output).contains("there is no"), "{}", stderr(&output));
+}
+
+const GATEWAY: &str = "\
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: tidegate}
+spec: {controllerName: tidegate.dev/gateway-controller}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: gw, namespace: default}
+spec:
+  gatewayClassName: tidegate
+  listeners: [{name: http, port: 8080, protocol: HTTP}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web, namespace: default}
+spec:
+  parentRefs: [{name: gw}]
+  rules: [{backendRefs: [{name: web, port: 80}]}]
+";
+
+const SERVICE: &str = "\
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: default}
+spec: {ports: [{port: 80}]}
+";
+
+/// Ends the process it holds, whatever becomes of the test.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Asks until the answer is as wanted; panics with the last one after 30 s.
+fn until(arguments: &[&str], wanted: impl Fn(&Output) -> bool) -> Output {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let output = tidegate(arguments);
+        if wanted(&output) {
+            return output;
+        }
+        let late = std::time::Instant::now() > deadline;
+        assert!(!late, "{arguments:?}: {}\n{}", stdout(&output), stderr(&output));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_run_becomes_ready_follows_its_config_and_ends_in_order_on_ctrl_c() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("manifests")).unwrap();
+    mk_file(&dir.path().join("manifests"), "gateway.yaml", &format!("{GATEWAY}---\n{SERVICE}"));
+    let ports: Vec<u16> = {
+        let held: Vec<_> = (0..2).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        held.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+    };
+    let config = |rest: &str| {
+        format!(
+            "admin: {{address: '127.0.0.1:{}'}}\nxds: {{address: '127.0.0.1:{}'}}\nproxy: {{managed: false}}\n\
+             sources: [{{name: files, kind: directory, path: manifests}}]\n{rest}",
+            ports[0], ports[1]
+        )
+    };
+    let path = mk_file(dir.path(), "t.yaml", &config(""));
+    let log = std::fs::File::create(dir.path().join("log")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    let command = command.args(["run", "--config", &path, "--log-level", "warn"]).stderr(log);
+    let mut running = Running(command.spawn().unwrap());
+
+    let status = ["status", "--config", &path, "-o", "json"];
+    let output = until(&status, |output| output.status.code() == Some(0));
+    let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(json["readiness"]["degraded"], false, "{json}");
+    let conditions = &json["objects"].as_array().unwrap().iter().find(|o| o["kind"] == "HTTPRoute").unwrap()["status"];
+    assert_eq!(conditions["parents"][0]["conditions"][0]["status"], "True", "{json}");
+    assert_eq!(json["problems"], json!([]));
+
+    // A bad file changes nothing and is told of; the other commands are asked without it.
+    std::fs::write(&path, config("log: {levle: debug}\n")).unwrap();
+    let address = format!("127.0.0.1:{}", ports[0]);
+    let status = ["status", "--address", &address, "-o", "json"];
+    let problem =
+        |output: &Output| serde_json::from_str::<Value>(&stdout(output)).unwrap_or_default()["problems"].clone();
+    let output = until(&status, |output| problem(output)[0]["field"] == "log.levle");
+    assert!(problem(&output)[0]["reason"].as_str().unwrap().contains("the running config stays"));
+    assert_eq!(code(&output), 0);
+    // What needs a restart is told of as well, until the file is as it was.
+    std::fs::write(&path, config("shutdown_timeout: 20s\n")).unwrap();
+    until(&status, |output| problem(output)[0]["field"] == "shutdown_timeout");
+    std::fs::write(&path, config("")).unwrap();
+    until(&status, |output| problem(output) == json!([]));
+
+    let pid = rustix::process::Pid::from_child(&running.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+    let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
+    assert!(log.contains("config refused") && !log.contains("panicked"), "{log}");
 }

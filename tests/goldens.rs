@@ -1,6 +1,7 @@
-//! Golden cases: one folder a case below `tests/goldens`, with its manifests in `input.yaml` (and those of a second
-//! source in `other.yaml`), the model that they become in `model.yaml`, and what every object is told in
-//! `status.yaml`. `TIDEGATE_BLESS=1 cargo test --test goldens` writes the results anew, to be read in the diff.
+//! Golden cases: one folder a case below `tests/goldens`, with its manifests in `input.yaml` (and those of further
+//! sources in `input.SOURCE.yaml`), the model that they become in `model.yaml`, what proxies are sent in `xds.yaml`, and
+//! what every object is told in `status.yaml`. `TIDEGATE_BLESS=1 cargo test --test goldens` writes the results anew, to
+//! be read in the diff.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,8 +10,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tidegate::correlate::{Outputs, Settings, build};
+use tidegate::publish::step;
+use tidegate::publish::xds::{self, XdsPublisher};
 use tidegate::resource::{self, KnownKind};
 use tidegate_actors::correlation::{Collection, Graph};
 use tidegate_actors::env::Env;
@@ -29,19 +34,34 @@ fn cases() -> Vec<PathBuf> {
     cases
 }
 
-fn settings() -> Settings {
-    Settings { sources: vec!["input".into(), "other".into()], ..Settings::default() }
+/// The sources of a case, in the order of its configuration: `input.yaml` is the source `input`, which comes first,
+/// `input.NAME.yaml` the source `NAME`.
+fn sources(case: &Path) -> Vec<(String, PathBuf)> {
+    let files = fs::read_dir(case).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> =
+        files.filter_map(|file| Some(file.strip_prefix("input.")?.strip_suffix(".yaml")?.to_owned())).collect();
+    names.sort();
+    let others = names.into_iter().map(|name| (name.clone(), case.join(format!("input.{name}.yaml"))));
+    std::iter::once(("input".to_owned(), case.join("input.yaml"))).chain(others).collect()
 }
 
-/// The documents of a case with their sources.
-fn documents(case: &Path) -> Vec<(&'static str, Value)> {
+/// A case as it is read: its sources in order, and their documents.
+struct Case {
+    settings: Settings,
+    documents: Vec<(String, Value)>,
+}
+
+fn read(case: &Path) -> Case {
+    let sources = sources(case);
+    let settings =
+        Settings { sources: sources.iter().map(|(name, _)| name.as_str().into()).collect(), ..Settings::default() };
     let mut documents = Vec::new();
-    for source in ["input", "other"] {
-        let Ok(text) = fs::read_to_string(case.join(format!("{source}.yaml"))) else { continue };
-        let parsed: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap_or_else(|e| panic!("{case:?}: {e}"));
-        documents.extend(parsed.into_iter().filter(|doc| !doc.is_null()).map(|doc| (source, doc)));
+    for (source, file) in sources {
+        let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{file:?}: {e}"));
+        let parsed: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap_or_else(|e| panic!("{file:?}: {e}"));
+        documents.extend(parsed.into_iter().filter(|doc| !doc.is_null()).map(|doc| (source.clone(), doc)));
     }
-    documents
+    Case { settings, documents }
 }
 
 fn kind_of<'a>(kinds: &'a [KnownKind], document: &Value) -> &'a KnownKind {
@@ -52,14 +72,15 @@ fn kind_of<'a>(kinds: &'a [KnownKind], document: &Value) -> &'a KnownKind {
     kinds.iter().find(is_it).unwrap_or_else(|| panic!("no kind {api_version} {kind}"))
 }
 
-fn run(documents: &[(&'static str, Value)]) -> Results {
+fn run(case: &Case) -> Results {
     let problems = Problems::default();
     let mut graph = Graph::new(&Env::system(), &problems);
-    let outputs = build(&mut graph, &settings());
+    let outputs = build(&mut graph, &case.settings);
     let kinds = resource::kinds();
-    for (source, document) in documents {
+    for (source, document) in &case.documents {
         let resource_type = &kind_of(&kinds, document).resource_type;
-        let decoder = Decoder::new((*source).into(), resource_type.clone()).with_default_namespace("default".into());
+        let decoder =
+            Decoder::new(source.as_str().into(), resource_type.clone()).with_default_namespace("default".into());
         let object = Arc::new(decoder.decode(document.to_string()).unwrap());
         graph.feed(resource_type, object.key(), Some(&object));
     }
@@ -83,7 +104,22 @@ fn results(graph: &Graph, outputs: &Outputs, problems: &Problems) -> Results {
     });
     let problems: Vec<String> = problems.list().iter().map(|(_, problem)| problem.to_string()).collect();
     let status = json!({ "statuses": values(graph, outputs.statuses), "problems": problems });
-    BTreeMap::from([("model.yaml", model), ("status.yaml", status)])
+    BTreeMap::from([("model.yaml", model), ("status.yaml", status), ("xds.yaml", sent(graph, outputs))])
+}
+
+/// What proxies are sent, by type; nothing of it that the text form cannot name, and nothing that the publisher
+/// warns of.
+fn sent(graph: &Graph, outputs: &Outputs) -> Value {
+    let problems = Problems::default();
+    let publisher = XdsPublisher::new(xds::Options::default(), problems.clone(), Env::system());
+    publisher.apply(&step::whole(graph, outputs, 1));
+    assert_eq!(problems.list(), []);
+    let mut sent: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+    for text in publisher.text().unwrap() {
+        assert_eq!(text.unknown, [""; 0], "{}", text.name);
+        sent.entry(text.kind.label()).or_default().push(text.resource);
+    }
+    json!(sent)
 }
 
 #[test]
@@ -91,7 +127,7 @@ fn every_case_comes_out_as_its_files_say() {
     let bless = std::env::var_os("TIDEGATE_BLESS").is_some();
     let mut failed = Vec::new();
     for case in cases() {
-        for (file, value) in run(&documents(&case)) {
+        for (file, value) in run(&read(&case)) {
             let path = case.join(file);
             let text = serde_saphyr::to_string(&value).unwrap();
             if bless {
@@ -111,17 +147,17 @@ fn every_case_comes_out_as_its_files_say() {
 #[test]
 fn the_order_in_which_objects_arrive_changes_nothing() {
     for case in cases() {
-        let mut documents = documents(&case);
-        let forward = run(&documents);
-        documents.reverse();
-        assert_eq!(run(&documents), forward, "{case:?}");
+        let mut read = read(&case);
+        let forward = run(&read);
+        read.documents.reverse();
+        assert_eq!(run(&read), forward, "{case:?}");
     }
 }
 
 #[test]
 fn results_read_back_as_what_was_written() {
     for case in cases() {
-        for (file, value) in run(&documents(&case)) {
+        for (file, value) in run(&read(&case)) {
             let text = fs::read_to_string(case.join(file)).unwrap();
             let read: Value = serde_saphyr::from_str(&text).unwrap();
             assert_eq!(read, value, "{case:?} {file}");
@@ -132,8 +168,20 @@ fn results_read_back_as_what_was_written() {
 #[test]
 fn no_result_shows_a_private_key() {
     for case in cases() {
-        for (file, value) in run(&documents(&case)) {
-            assert!(!value.to_string().contains("PRIVATE KEY"), "{case:?} {file}");
+        let read = read(&case);
+        let keys: Vec<String> = read.documents.iter().filter_map(|(_, document)| key(document)).collect();
+        for (file, value) in run(&read) {
+            let text = value.to_string();
+            assert!(!text.contains("PRIVATE KEY"), "{case:?} {file}");
+            // Bytes are shown as base64, which no search for words would find.
+            assert!(keys.iter().all(|key| !text.contains(key)), "{case:?} {file}");
         }
     }
+}
+
+/// The key of a Secret, in base64; enough of it to be told from others.
+fn key(document: &Value) -> Option<String> {
+    let plain = document["stringData"]["tls.key"].as_str().map(|key| STANDARD.encode(key));
+    let key = plain.or_else(|| document["data"]["tls.key"].as_str().map(str::to_owned))?;
+    Some(key[..key.len().min(48)].to_owned()).filter(|key| key.len() > 16)
 }

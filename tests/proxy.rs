@@ -5,6 +5,9 @@
 #[allow(dead_code, reason = "each suite uses its part")]
 #[path = "support/envoy.rs"]
 mod envoy;
+#[allow(dead_code, reason = "each suite uses its part")]
+#[path = "support/ports.rs"]
+mod ports;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -24,7 +27,8 @@ use tidegate_actors::supervisor::{Strategy, Supervisor};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use envoy::{PATIENCE, TestEnvoy, envoy_binary, eventually, free_ports, get, loopback, validate};
+use envoy::{PATIENCE, TestEnvoy, envoy_binary, eventually, get, loopback, validate};
+use ports::free_ports;
 
 /// An Envoy with a configuration of its own, so that nothing but the child's life is looked at: one listener before
 /// one backend.

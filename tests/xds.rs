@@ -1,73 +1,78 @@
-//! xDS from the outside.
+//! xDS from the outside: clients of the tests' own over real gRPC, and a real Envoy.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "support/xds_client.rs"]
+mod client;
 #[path = "support/xds_envoy.rs"]
-mod xds_envoy;
+mod envoy;
 #[path = "support/xds_model.rs"]
-mod xds_model;
+mod model;
 
-mod envoy {
-    use super::xds_envoy::*;
-    use super::xds_model::*;
-    use tidegate::publish::xds::{Options, XdsPublisher, XdsServer};
-    use tidegate_actors::env::Env;
-    use tidegate_actors::problem::Problems;
-    use tokio_util::sync::CancellationToken;
+#[path = "xds/grpc.rs"]
+mod grpc;
+#[path = "xds/proxy.rs"]
+mod proxy;
+#[path = "xds/text.rs"]
+mod text;
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    #[ignore = "needs envoy: run by cargo xtask test"]
-    async fn explore() {
-        for api in ["DELTA_GRPC", "GRPC"] {
-            let problems = Problems::default();
-            let options = Options { tcp: Some("127.0.0.1:0".parse().unwrap()), ..Options::default() };
-            let publisher = XdsPublisher::new(options, problems.clone(), Env::system());
-            let server = XdsServer::bind(&publisher).await.unwrap();
-            let address = server.tcp_address().unwrap();
-            let stop = CancellationToken::new();
-            tokio::spawn(server.run(stop.clone()));
-            let a = Backend::start("a").await;
-            let b = Backend::start("b").await;
-            let (p1, p2) = (free_port(), free_port());
-            publisher.apply(
-                &Update::to(1)
-                    .listener(mk_http_listener(p1, &["public"]))
-                    .service("a", &[a.address])
-                    .host(mk_host(&mk_table(p1), "a.example.com", [mk_route_to("a")]))
-                    .0,
-            );
-            let started = std::time::Instant::now();
-            let envoy = Envoy::start(address, "one", api);
-            let answer = get_until(p1, "a.example.com", "/x", |a| a.status == 200).await;
-            eprintln!("{api} {:?} {answer:?}", started.elapsed());
-            let t = std::time::Instant::now();
-            publisher.apply(
-                &Update::to(2)
-                    .service("b", &[b.address])
-                    .host(mk_host(&mk_table(p1), "b.example.com", [mk_route_to("b")]))
-                    .0,
-            );
-            let answer = get_until(p1, "b.example.com", "/x", |a| a.status != 404).await;
-            eprintln!("second host {:?} {answer:?}", t.elapsed());
-            let t = std::time::Instant::now();
-            publisher.apply(
-                &Update::to(3)
-                    .listener(mk_http_listener(p2, &["public"]))
-                    .host(mk_host(&mk_table(p2), "b.example.com", [mk_route_to("b")]))
-                    .0,
-            );
-            let answer = get_until(p2, "b.example.com", "/x", |a| a.status == 200).await;
-            eprintln!("second listener {:?} {answer:?}", t.elapsed());
-            let p3 = free_port();
-            let t = std::time::Instant::now();
-            publisher.apply(&Update::to(4).listener(mk_http_listener(p3, &["public"])).0);
-            let answer = get_until(p3, "b.example.com", "/x", |a| a.status == 404).await;
-            eprintln!("empty listener {:?} {answer:?}", t.elapsed());
-            for c in publisher.clients() {
-                for t in c.types {
-                    eprintln!("{t:?}");
-                }
-            }
-            eprintln!("{:#?}", problems.list());
-            eprintln!("{}", envoy.log());
+use std::net::SocketAddr;
+
+use tidegate::publish::xds::{Options, ServerError, XdsPublisher, XdsServer};
+use tidegate_actors::env::Env;
+use tidegate_actors::problem::Problems;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// A running server; it stops when dropped.
+struct Server {
+    publisher: XdsPublisher,
+    address: SocketAddr,
+    problems: Problems,
+    stop: CancellationToken,
+    run: JoinHandle<Result<(), ServerError>>,
+}
+
+impl Server {
+    async fn start() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    async fn with(options: Options) -> Self {
+        let problems = Problems::default();
+        let anywhere = || "127.0.0.1:0".parse().unwrap();
+        let options = Options { tcp: Some(options.tcp.unwrap_or_else(anywhere)), ..options };
+        let publisher = XdsPublisher::new(options, problems.clone(), Env::system());
+        let server = XdsServer::bind(&publisher).await.unwrap();
+        let address = server.tcp_address().unwrap();
+        let stop = CancellationToken::new();
+        let run = tokio::spawn(server.run(stop.clone()));
+        Self { publisher, address, problems, stop, run }
+    }
+
+    fn apply(&self, update: model::Update) {
+        self.publisher.apply(&update.0);
+    }
+
+    /// Standing problems: scope, object's name, reason.
+    fn problems(&self) -> Vec<(String, String, String)> {
+        let name = |object: Option<tidegate_actors::id::ObjectRef>| object.map(|object| object.key.name.to_string());
+        let all = self.problems.list().into_iter();
+        all.map(|(scope, problem)| (scope, name(problem.object).unwrap_or_default(), problem.reason)).collect()
+    }
+
+    /// Waits for something to become true of the server.
+    async fn until(&self, what: &str, mut is: impl FnMut(&Self) -> bool) {
+        let end = std::time::Instant::now() + client::DEADLINE;
+        while !is(self) {
+            assert!(std::time::Instant::now() < end, "{what}: {:#?} {:?}", self.publisher.clients(), self.problems());
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
         }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }

@@ -1,5 +1,8 @@
 //! Publishers: consumers of consistent versions of a correlation's outputs, each an actor of its own, so that
 //! a slow one holds back nobody. What comes while one works is coalesced, the latest value of a key winning.
+//!
+//! Laws: the first batch of each life of a publisher is full; a batch that failed is tried again when its backoff
+//! is over, and not before.
 
 use std::future::Future;
 use std::marker::PhantomData;
@@ -11,12 +14,19 @@ use crate::correlation::{Correlation, OutputBatch, OutputBuffer, OutputPort, Tap
 use crate::env::{Env, Fault};
 use crate::supervisor::{Backoff, ChildSpec, Delays, Reporter};
 
-/// Publishing failed; the batch is kept and tried again after a backoff, or replaced by a newer one.
+/// Publishing failed; the batch is kept and tried again after a backoff, whatever comes meanwhile.
 #[derive(Debug, thiserror::Error)]
 #[error("publishing failed: {reason}")]
 pub struct PublishError {
     /// What failed, where, and what to do about it.
     pub reason: String,
+}
+
+impl PublishError {
+    /// Of whatever says why: an error, or a text.
+    pub fn new(reason: impl std::fmt::Display) -> Self {
+        Self { reason: reason.to_string() }
+    }
 }
 
 /// Takes consistent steps of the outputs somewhere.
@@ -70,42 +80,62 @@ struct Running<P> {
     arguments: Arguments<P>,
     delays: Delays,
     failing: bool,
+    /// A retry is due later; until then there is nothing to do.
+    backing_off: bool,
     published: metrics::Counter,
     failed: metrics::Counter,
 }
 
-/// There is something to publish.
-struct Nudge;
+enum Message {
+    /// There is something to publish.
+    Nudge,
+    /// The backoff is over.
+    Retry,
+}
 
 #[ractor::async_trait]
 impl<P: Publisher> Actor for PublisherActor<P> {
-    type Msg = Nudge;
+    type Msg = Message;
     type State = Running<P>;
     type Arguments = Arguments<P>;
 
     async fn pre_start(
         &self,
-        myself: ActorRef<Nudge>,
+        myself: ActorRef<Message>,
         arguments: Arguments<P>,
     ) -> Result<Running<P>, ActorProcessingErr> {
+        // A new publisher knows nothing, whatever its predecessor had published or begun to.
+        let ask = arguments.port.receive(OutputBuffer::hand_over);
         arguments.port.connect(Arc::new(move || {
             // It fails only when the actor is gone; its successor connects anew.
-            let _ = myself.cast(Nudge);
+            let _ = myself.cast(Message::Nudge);
         }));
-        // A new publisher knows nothing, whatever its predecessor had published.
-        (arguments.resync)();
+        if ask {
+            (arguments.resync)();
+        }
         let published =
             metrics::counter!("tidegate_publisher_batches_total", "publisher" => arguments.name.to_string());
         let failed = metrics::counter!("tidegate_publisher_errors_total", "publisher" => arguments.name.to_string());
-        Ok(Running { arguments, delays: Backoff::default().delays(), failing: false, published, failed })
+        Ok(Running {
+            arguments,
+            delays: Backoff::default().delays(),
+            failing: false,
+            backing_off: false,
+            published,
+            failed,
+        })
     }
 
     async fn handle(
         &self,
-        myself: ActorRef<Nudge>,
-        _: Nudge,
+        myself: ActorRef<Message>,
+        message: Message,
         running: &mut Running<P>,
     ) -> Result<(), ActorProcessingErr> {
+        match message {
+            Message::Nudge if running.backing_off => return Ok(()),
+            Message::Nudge | Message::Retry => running.backing_off = false,
+        }
         let Some(batch) = running.arguments.port.receive(OutputBuffer::begin) else { return Ok(()) };
         match running.publish(&batch).await {
             Ok(()) => {
@@ -138,8 +168,9 @@ impl<P: Publisher> Running<P> {
         self.arguments.publisher.publish(batch).await
     }
 
-    fn retry(&mut self, myself: &ActorRef<Nudge>, error: &PublishError) {
+    fn retry(&mut self, myself: &ActorRef<Message>, error: &PublishError) {
         self.failing = true;
+        self.backing_off = true;
         self.failed.increment(1);
         let wait = self.delays.next(&*self.arguments.env.rng);
         tracing::warn!(publisher = %self.arguments.name, %error, ?wait, "publishing failed");
@@ -147,7 +178,7 @@ impl<P: Publisher> Running<P> {
         let (myself, sleep) = (myself.clone(), self.arguments.env.clock.sleep(wait));
         tokio::spawn(async move {
             sleep.await;
-            let _ = myself.cast(Nudge);
+            let _ = myself.cast(Message::Retry);
         });
     }
 }

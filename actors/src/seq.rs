@@ -2,7 +2,7 @@
 //! list of pointers, for the writer and for every reader that compares chunks by identity.
 //!
 //! Laws: sorted by key, each key once; a version never changes once it was handed out; a chunk holds at most
-//! [`MAX`] entries, and two neighbours together more than half of that, whatever was removed; `a == b` compares
+//! `MAX` entries, and two neighbours together more than half of that, whatever was removed; `a == b` compares
 //! content, whatever the chunking.
 
 use std::sync::Arc;

@@ -1,12 +1,14 @@
-//! Where objects come from. A [`Source`] opens list-then-watch for one resource type and yields events; it
-//! never sees a store, and it never retries by itself: it says how to go on, and the reflector does.
+//! Where objects come from. A [`Source`](crate::source::Source) opens list-then-watch for one resource type and
+//! yields events; it never sees a store, and it never retries by itself: it says how to go on, and the reflector does.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::Stream;
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 
+use crate::env::Env;
 use crate::id::{Name, ObjectKey, ResourceType};
 use crate::object::Object;
 
@@ -64,6 +66,13 @@ pub enum SourceError {
     },
 }
 
+impl SourceError {
+    /// An interruption that says nothing about when to come back.
+    pub fn retry(reason: impl std::fmt::Display) -> Self {
+        Self::Retry { reason: reason.to_string(), after: None }
+    }
+}
+
 /// What [`Source::open`] returns.
 pub type SourceStream = Pin<Box<dyn Stream<Item = Result<SourceEvent, SourceError>> + Send>>;
 
@@ -74,4 +83,63 @@ pub trait Source: Send + Sync + 'static {
 
     /// Lists, then watches one resource type; with `from`, resumes there without a list if it can, else lists.
     fn open(&self, resource_type: &ResourceType, from: Option<Cursor>) -> SourceStream;
+}
+
+/// A stream that ends at once: for a type that the source does not have, say.
+pub fn failed(error: SourceError) -> SourceStream {
+    stream::iter([Err(error)]).boxed()
+}
+
+/// A stream for what can only be asked for everything: lists now and then every `period`. Each list replaces what is
+/// held, and only what is different in it is told on, so the source needs no memory of its own. An object without a
+/// resource version is compared by its content.
+pub fn poll<F, Asked>(env: &Env, period: Duration, list: F) -> SourceStream
+where
+    F: Fn() -> Asked + Send + 'static,
+    Asked: Future<Output = Result<Vec<Object>, SourceError>> + Send + 'static,
+{
+    let lists = stream::try_unfold((env.clock.clone(), list, Duration::ZERO), move |(clock, list, wait)| async move {
+        clock.sleep(wait).await;
+        // On a line of its own: borrowed over the await, the function would have to be `Sync`.
+        let asked = list();
+        let objects = asked.await?;
+        let listed = objects.into_iter().map(|object| SourceEvent::InitApply(Arc::new(object)));
+        let end = SourceEvent::InitDone(Cursor(Name::from("")));
+        let events: Vec<_> = [SourceEvent::Init].into_iter().chain(listed).chain([end]).collect();
+        Ok::<_, SourceError>(Some((stream::iter(events).map(Ok), (clock, list, period))))
+    });
+    lists.try_flatten().boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::reflector::scripted::mk_object;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_polled_source_lists_at_once_then_every_period_and_ends_with_its_first_error() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        let mut stream = poll(&Env::system(), Duration::from_secs(5), move || {
+            let nth = count.fetch_add(1, Ordering::SeqCst);
+            async move {
+                let object = Arc::into_inner(mk_object("demo", "a", 1)).ok_or(SourceError::retry("shared"))?;
+                if nth < 2 { Ok(vec![object]) } else { Err(SourceError::retry("gone")) }
+            }
+        });
+        let start = tokio::time::Instant::now();
+        let mut told = Vec::new();
+        while let Some(event) = stream.next().await {
+            let event = event.map_or_else(|error| error.to_string(), |event| format!("{event:?}"));
+            let name = event.split('(').next().unwrap_or_default().to_owned();
+            told.push((name, start.elapsed().as_secs()));
+        }
+        let told: Vec<(&str, u64)> = told.iter().map(|(name, at)| (name.as_str(), *at)).collect();
+        let list = ["Init", "InitApply", "InitDone"];
+        let lists = [0, 5].into_iter().flat_map(|at| list.map(|name| (name, at)));
+        assert_eq!(told, lists.chain([("watch interrupted: gone", 10)]).collect::<Vec<_>>());
+        assert_eq!(asked.load(Ordering::SeqCst), 3);
+    }
 }

@@ -20,9 +20,15 @@ use Kind::{Counter, Gauge, Histogram};
 pub const METRICS: &[(&str, Kind, Unit, &str)] = &[
     ("tidegate_queue_depth", Gauge, Unit::Count, "Things waiting in an edge between two stages, by queue."),
     ("tidegate_queue_sends_total", Counter, Unit::Count, "Times that something was put into a queue."),
-    ("tidegate_deltas_total", Counter, Unit::Count, "Changes that a source told of, by source and type."),
+    ("tidegate_reflector_events_total", Counter, Unit::Count, "Deltas that a source told of, by kind of event."),
+    ("tidegate_source_errors_total", Counter, Unit::Count, "Ends of a source's stream, by kind of error."),
     ("tidegate_sync_age_seconds", Gauge, Unit::Seconds, "Time since a source last told anything of a type."),
     ("tidegate_store_objects", Gauge, Unit::Count, "Objects held, by source and type."),
+    ("tidegate_handler_panics_total", Counter, Unit::Count, "Panics in an event handler."),
+    ("tidegate_workqueue_depth", Gauge, Unit::Count, "Keys waiting in a work queue."),
+    ("tidegate_workqueue_adds_total", Counter, Unit::Count, "Keys added to a work queue."),
+    ("tidegate_workqueue_retries_total", Counter, Unit::Count, "Keys added again after a failure."),
+    ("tidegate_workqueue_given_up_total", Counter, Unit::Count, "Keys given up after too many failures."),
     ("tidegate_actor_restarts_total", Counter, Unit::Count, "Times that an actor was started again."),
     ("tidegate_actor_up", Gauge, Unit::Count, "1 while an actor runs, else 0."),
     ("tidegate_correlation_runs_total", Counter, Unit::Count, "Inputs that a correlation ran for."),
@@ -30,10 +36,16 @@ pub const METRICS: &[(&str, Kind, Unit, &str)] = &[
     ("tidegate_publisher_batches_total", Counter, Unit::Count, "Batches handed to a publisher."),
     ("tidegate_publisher_errors_total", Counter, Unit::Count, "Batches that a publisher failed on."),
     ("tidegate_xds_clients", Gauge, Unit::Count, "Connected proxies."),
+    ("tidegate_xds_refused_total", Counter, Unit::Count, "Streams and requests of proxies refused, by reason."),
     ("tidegate_xds_pushes_total", Counter, Unit::Count, "Responses sent to proxies, by xDS type."),
+    ("tidegate_xds_bytes_total", Counter, Unit::Bytes, "Bytes of responses sent to proxies, by xDS type."),
     ("tidegate_xds_acks_total", Counter, Unit::Count, "Responses that proxies accepted, by xDS type."),
     ("tidegate_xds_nacks_total", Counter, Unit::Count, "Responses that proxies rejected, by xDS type."),
+    ("tidegate_xds_held_back", Gauge, Unit::Count, "Resources held back at their last good version for a proxy."),
     ("tidegate_xds_event_to_ack_seconds", Histogram, Unit::Seconds, "Time from a change's arrival to a proxy's ACK."),
+    ("tidegate_envoy_live", Gauge, Unit::Count, "1 while the local Envoy serves, else 0."),
+    ("tidegate_envoy_starts_total", Counter, Unit::Count, "Times that the local Envoy was started."),
+    ("tidegate_envoy_adoptions_total", Counter, Unit::Count, "Times that a running local Envoy was adopted."),
 ];
 
 /// From 50 us to 10 s: a change takes 200 us in the best case.

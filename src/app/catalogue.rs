@@ -52,11 +52,10 @@ impl Catalogue for Types {
     }
 
     async fn register(&self, resource_type: &ResourceType) -> Result<(), String> {
-        if let Some(known) = self.known.get(resource_type.group(), resource_type.kind()) {
-            if known.resource_type.version() != resource_type.version() {
-                let version = known.resource_type.version();
-                return Err(format!("{} is read in version {version}; ask for that one", resource_type.kind()));
-            }
+        let known = self.known.get(resource_type.group(), resource_type.kind());
+        if let Some(known) = known.filter(|known| known.resource_type.version() != resource_type.version()) {
+            let version = known.resource_type.version();
+            return Err(format!("{} is read in version {version}; ask for that one", resource_type.kind()));
         }
         for source in self.factory.sources() {
             let registered = self.factory.register(&source, resource_type.clone(), RegisterOptions::default()).await;

@@ -7,8 +7,10 @@ use tidegate_actors::informer::{Informer, InformerFactory};
 use tidegate_actors::supervisor::{ChildSpec, Restart};
 
 use crate::correlate::Outputs;
+use crate::resource;
 
-/// Names the types that are still missing. `required` are types as `plural.group`; empty: all registered ones.
+/// Names the types that are still missing. `required` are types as `plural.group`; empty: all that the gateway
+/// reads. What somebody asked for at run time holds nothing up.
 pub(super) fn gate(factory: &InformerFactory, required: &[String]) -> Gate {
     let (factory, required) = (factory.clone(), required.to_vec());
     Arc::new(move || {
@@ -25,7 +27,11 @@ pub(super) fn gate(factory: &InformerFactory, required: &[String]) -> Gate {
 fn is_required(informer: &Informer, required: &[String]) -> bool {
     let of = informer.resource_type();
     let name = if of.group().is_empty() { of.plural().to_owned() } else { format!("{}.{}", of.plural(), of.group()) };
-    required.is_empty() || required.contains(&name)
+    if required.is_empty() {
+        resource::kinds().iter().any(|kind| kind.resource_type == *of)
+    } else {
+        required.contains(&name)
+    }
 }
 
 /// Tells the correlation to look at its gate whenever one more type has settled.

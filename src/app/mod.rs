@@ -9,6 +9,7 @@
 //! ├─ stores/SOURCE/TYPE       one store a resource type
 //! ├─ scanner-SOURCE           what a source needs to run
 //! ├─ sources/SOURCE/TYPE      one reflector a resource type
+//! ├─ config                   the config file, followed
 //! └─ envoy                    the local proxy                          started last, drained first
 //! ```
 //!
@@ -24,21 +25,29 @@ mod options;
 
 mod publishers;
 
+mod reconfigure;
+
+mod refusals;
+
 mod run;
+
+mod sources;
 
 pub use offline::{check, translate};
 pub use options::{Hooks, RunOptions, Target, Translation};
 pub use run::run;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow};
-use tidegate_actors::correlation::{Correlation, Subscribe};
+use anyhow::Context as _;
+use parking_lot::{Mutex, RwLock};
+use tidegate_actors::correlation::Correlation;
 use tidegate_actors::env::Env;
-use tidegate_actors::id::{Name, ResourceType};
-use tidegate_actors::informer::{InformerFactory, RegisterOptions};
+use tidegate_actors::id::Name;
+use tidegate_actors::informer::InformerFactory;
 use tidegate_actors::problem::Problems;
 use tidegate_actors::supervisor::{ChildSpec, Strategy, Supervisor};
 
@@ -46,7 +55,7 @@ use crate::admin::state::AdminState;
 use crate::admin::token::{self, Key};
 use crate::admin::watches::WatchRegistry;
 use crate::admin::{AdminServer, ModelDocument};
-use crate::builder::{SourceContext, Tidegate, Wire};
+use crate::builder::{Tidegate, Wire};
 use crate::config::{Config, Switch, Token};
 use crate::correlate::{self, Outputs, Settings};
 use crate::proxy::bootstrap::{AdminAddress, Bootstrap, BootstrapOptions, XdsAddress};
@@ -54,6 +63,7 @@ use crate::proxy::child::ChildOptions;
 use crate::proxy::supervised;
 use crate::publish::json::PublishedModel;
 use crate::publish::status::PublishedStatuses;
+use crate::publish::step::Steps;
 use crate::publish::xds::{self, XdsPublisher, XdsServer};
 use catalogue::Types;
 
@@ -85,6 +95,14 @@ pub struct App {
     pub token: Token,
     /// Run-time watches.
     pub watches: WatchRegistry,
+    /// What [`model`](Self::model) has, over every replacement of the publisher that fills it.
+    steps: Arc<Mutex<Steps>>,
+    /// What decides translations; a changed one counts from the next start of the correlation's actor on.
+    settings: Arc<RwLock<Settings>>,
+    /// The correlations that read stores: the gateway's, and those that another binary brought along.
+    correlations: RwLock<Vec<Arc<dyn Wire>>>,
+    /// What runs for each source beside its reflectors, by the source's name.
+    source_children: Mutex<BTreeMap<Name, Vec<Name>>>,
 }
 
 impl App {
@@ -103,7 +121,8 @@ impl App {
         let xds_server = XdsServer::bind(&xds).await?;
 
         let catalogue = Types::new(&factory, &tidegate.catalogue);
-        let correlation = correlation(config, &env, &problems, &factory);
+        let settings = Arc::new(RwLock::new(settings(config)));
+        let correlation = correlation(config, &settings, &env, &problems, &factory);
         let watches = WatchRegistry::new(
             &config.watches,
             config.limits.watches,
@@ -125,6 +144,10 @@ impl App {
             xds,
             token,
             watches,
+            steps: Arc::default(),
+            settings,
+            correlations: RwLock::default(),
+            source_children: Mutex::default(),
         };
         app.add(publishers::admin(admin, &app.env, app.admin_state(config, hooks, catalogue))).await?;
         app.add(publishers::xds_server(xds_server, &app.xds)).await?;
@@ -132,7 +155,11 @@ impl App {
             app.add(publisher).await?;
         }
         app.add(app.correlation.spec("gateway").escalate(true)).await?;
-        app.add_sources(tidegate, config).await?;
+        app.add_correlations(tidegate, config).await?;
+        for source in &config.sources {
+            app.add_source(tidegate, config, source).await?;
+        }
+        app.factory.start().await?;
         app.watches.restore(&app.problems).await;
         app.add(gate::watcher(&app.factory, &app.correlation)).await?;
         for actor in &tidegate.actors {
@@ -148,61 +175,6 @@ impl App {
     pub async fn add(&self, spec: ChildSpec) -> anyhow::Result<()> {
         let name = spec.name().to_string();
         self.supervisor.add(spec).await.with_context(|| format!("start `{name}`"))
-    }
-
-    async fn add_sources(&self, tidegate: &Tidegate, config: &Config) -> anyhow::Result<()> {
-        let catalogue = Arc::new(tidegate.catalogue.clone());
-        let mut wired: Vec<(Vec<ResourceType>, Arc<dyn Wire>)> =
-            vec![(self.correlation.resource_types().to_vec(), Arc::new(self.correlation.clone()))];
-        for extra in tidegate.correlations.iter().filter_map(|make| make(config, &self.env, &self.problems)) {
-            for child in extra.children {
-                self.add(child).await?;
-            }
-            wired.push((extra.resource_types, extra.correlation));
-        }
-        for source in &config.sources {
-            let make = tidegate.sources.get(&source.kind);
-            let make =
-                make.ok_or_else(|| anyhow!("source `{}`: nobody registered the kind `{}`", source.name, source.kind))?;
-            let context = SourceContext {
-                name: Name::from(source.name.as_str()),
-                env: &self.env,
-                problems: &self.problems,
-                catalogue: &catalogue,
-                limits: &config.limits,
-            };
-            let parts = make(source, &context).map_err(|error| anyhow!("source `{}`: {error}", source.name))?;
-            for child in parts.children {
-                self.add(child).await?;
-            }
-            let name = parts.source.name().clone();
-            self.factory.add_source(parts.source)?;
-            self.wire(&wired, &name, &catalogue).await?;
-        }
-        self.factory.start().await?;
-        Ok(())
-    }
-
-    /// Registers every type that a correlation reads, and connects the stores.
-    async fn wire(
-        &self,
-        wired: &[(Vec<ResourceType>, Arc<dyn Wire>)],
-        source: &Name,
-        catalogue: &crate::source::schema::Catalogue,
-    ) -> anyhow::Result<()> {
-        for (resource_types, correlation) in wired {
-            for resource_type in resource_types {
-                let served = catalogue.get(resource_type.group(), resource_type.kind());
-                if served.is_some_and(|entry| entry.resource_type != *resource_type) {
-                    // Another version of the kind is what sources serve.
-                    continue;
-                }
-                let informer = self.factory.register(source, resource_type.clone(), RegisterOptions::default()).await?;
-                let subscribe: Subscribe = Arc::new(move |port| informer.subscribe(port));
-                correlation.add_input(resource_type, source, subscribe);
-            }
-        }
-        Ok(())
     }
 
     /// Runs a local Envoy.
@@ -261,14 +233,24 @@ fn xds_options(config: &Config, socket: &std::path::Path) -> xds::Options {
     }
 }
 
-fn correlation(config: &Config, env: &Env, problems: &Problems, factory: &InformerFactory) -> Correlation<Outputs> {
-    let settings = Settings {
+fn settings(config: &Config) -> Settings {
+    Settings {
         controller: config.gateway.controller_name.as_str().into(),
         bind: config.proxy.bind,
         sources: config.sources.iter().map(|source| source.name.as_str().into()).collect(),
-    };
+    }
+}
+
+fn correlation(
+    config: &Config,
+    settings: &Arc<RwLock<Settings>>,
+    env: &Env,
+    problems: &Problems,
+    factory: &InformerFactory,
+) -> Correlation<Outputs> {
     let gate = gate::gate(factory, &config.gateway.required_types);
-    Correlation::new("gateway", env, problems, gate, move |graph| correlate::build(graph, &settings))
+    let settings = settings.clone();
+    Correlation::new("gateway", env, problems, gate, move |graph| correlate::build(graph, &settings.read()))
 }
 
 /// Whether a local Envoy is wanted, and whether going on without one is an error.

@@ -6,11 +6,14 @@ use tidegate_actors::correlation::Graph;
 use tidegate_actors::env::Env;
 use tidegate_actors::problem::{Problem, Problems};
 
+use super::refusals::refusals;
 use super::{Target, Translation};
 use crate::builder::Tidegate;
 use crate::correlate::{self, Settings};
 use crate::model::ModelUpdate;
 use crate::publish::state::ModelState;
+use crate::publish::step;
+use crate::publish::xds::{self, XdsPublisher};
 use crate::source::directory::{Loaded, Options, load};
 
 /// The source's name in offline translations.
@@ -29,14 +32,21 @@ pub fn check(tidegate: &Tidegate, path: &Path) -> anyhow::Result<Vec<Problem>> {
 /// # Errors
 /// When it cannot be read at all.
 pub fn translate(tidegate: &Tidegate, path: &Path, target: Target) -> anyhow::Result<Translation> {
-    let (update, problems) = translated(tidegate, path)?;
+    let (update, mut problems) = translated(tidegate, path)?;
     let output = match target {
         Target::Model => {
             let mut state = ModelState::default();
             state.apply(&update);
             serde_json::to_value(&state)?
         }
-        Target::Xds => anyhow::bail!("`--to xds` is not connected yet"),
+        Target::Xds => {
+            // What proxies would be sent, by the code that sends it; nobody is connected.
+            let found = Problems::default();
+            let publisher = XdsPublisher::new(xds::Options::default(), found.clone(), Env::system());
+            publisher.apply(&update);
+            problems.extend(found.list().into_iter().map(|(_, problem)| problem));
+            xds::document(&publisher.text()?)?
+        }
     };
     Ok(Translation { output, problems })
 }
@@ -52,5 +62,6 @@ fn translated(tidegate: &Tidegate, path: &Path) -> anyhow::Result<(ModelUpdate, 
     }
     graph.commit(1, None);
     problems.extend(found.list().into_iter().map(|(_, problem)| problem));
-    Ok((outputs.full_update(&graph, 1), problems))
+    problems.extend(refusals(&graph, &outputs));
+    Ok((step::whole(&graph, &outputs, 1), problems))
 }

@@ -59,21 +59,26 @@ pub(super) fn all(tidegate: &Tidegate, config: &Config, app: &App) -> Vec<ChildS
     let (env, correlation, outputs) = (&app.env, &app.correlation, *app.correlation.handles());
     let (xds, steps) = (app.xds.clone(), Arc::new(Mutex::new(Steps::default())));
     let to_xds = move || ModelPublisher { outputs, steps: steps.clone(), xds: xds.clone() };
-    let (model, steps) = (app.model.clone(), Arc::new(Mutex::new(Steps::default())));
-    let (json, file_env) = (config.publish.json.clone(), env.clone());
-    let to_json = move || {
-        let file = |path| JsonFile::new(&file_env, path, *json.interval, model.clone());
-        JsonPublisher { outputs, steps: steps.clone(), model: model.clone(), file: json.path.clone().map(file) }
-    };
     let (statuses, status_env) = (app.statuses.clone(), env.clone());
     let to_status = move || StatusPublisher::new(&status_env, &outputs, statuses.clone());
     let mut all = vec![
         publisher::spec("xds", env, correlation, model_taps, to_xds),
-        publisher::spec("json", env, correlation, model_taps, to_json),
+        json(config, app),
         publisher::spec("status", env, correlation, StatusPublisher::taps, to_status),
     ];
     all.extend(tidegate.publishers.iter().filter_map(|make| make(config, env, correlation)));
     all
+}
+
+/// The model for the API, and as a file if the config says so.
+pub(super) fn json(config: &Config, app: &App) -> ChildSpec {
+    let (env, outputs, json) = (app.env.clone(), *app.correlation.handles(), config.publish.json.clone());
+    let (model, steps) = (app.model.clone(), app.steps.clone());
+    let make = move || {
+        let file = |path| JsonFile::new(&env, path, *json.interval, model.clone());
+        JsonPublisher { outputs, steps: steps.clone(), model: model.clone(), file: json.path.clone().map(file) }
+    };
+    publisher::spec("json", &app.env, &app.correlation, model_taps, make)
 }
 
 /// The admin server. Its first life has the socket that was bound at the start, so that a taken address is a

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tidegate_actors::env::Env;
-use tidegate_actors::supervisor::{Exit, State};
+use tidegate_actors::supervisor::Exit;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{App, Hooks, RunOptions, wants_proxy};
 use crate::builder::Tidegate;
 use crate::config::{Config, Directory};
 use crate::demo;
+use crate::proxy::bootstrap::AdminAddress;
+use crate::proxy::envoy_admin::{EnvoyAdmin, EnvoyState};
 use crate::proxy::locate::{self, LocateOptions};
 
 /// Runs until a signal says to end, or the tree fails.
@@ -48,7 +50,7 @@ async fn serve(tidegate: &Tidegate, config: Arc<Config>, options: RunOptions) ->
         if options.demo {
             announce(&app, &config, proxy).await?;
         }
-        std::future::pending::<anyhow::Result<()>>().await
+        app.follow(tidegate, &config, &options.config_path, &options.loader, &hooks).await
     };
     let ended = tokio::select! {
         biased;
@@ -92,7 +94,9 @@ async fn add_proxy(app: &App, config: &Config, options: &RunOptions, required: b
 
 /// Prints what to try once the local Envoy has its first configuration, or at once if there is none.
 async fn announce(app: &App, config: &Config, proxy: bool) -> anyhow::Result<()> {
-    while proxy && app.supervisor.tree().find("envoy").is_none_or(|envoy| envoy.state != State::Running) {
+    // It is asked itself: in the tree it is running for a moment before it has said anything.
+    let envoy = EnvoyAdmin::new(AdminAddress::Tcp(config.proxy.admin_address));
+    while proxy && !matches!(envoy.state().await, Ok(EnvoyState::Live)) {
         app.env.clock.sleep(Duration::from_millis(20)).await;
     }
     let folder = config.sources.first().and_then(|source| source.section::<Directory>());

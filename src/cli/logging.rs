@@ -68,6 +68,7 @@ impl LogLevel for LogHandle {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use tracing::Level;

@@ -123,7 +123,7 @@ impl Cli {
     /// # Errors
     /// Why it could not be done.
     pub fn execute(self, tidegate: &Tidegate, out: &mut impl Write) -> Result<Exit, CliError> {
-        let loader = Loader::new(tidegate.registry.clone()).with_env(std::env::vars());
+        let loader = Loader::new(tidegate.registry.clone()).with_env(environment());
         let global = self.global;
         match self.command {
             Command::Run(run) => run.execute(&global, tidegate, loader),
@@ -137,6 +137,11 @@ impl Cli {
             Command::Completion(completion) => completion.execute(out),
         }
     }
+}
+
+/// The process's environment; `vars` itself would panic at a variable that is not Unicode.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 impl Global {

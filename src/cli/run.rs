@@ -8,7 +8,7 @@ use super::error::{CliError, Exit};
 use super::{Global, logging};
 use crate::app::{self, RunOptions};
 use crate::builder::Tidegate;
-use crate::config::{Loader, Switch};
+use crate::config::Loader;
 
 /// Run the service.
 #[derive(Debug, Args)]
@@ -37,15 +37,17 @@ pub(super) fn start(
     envoy: Option<PathBuf>,
     demo: bool,
 ) -> Result<Exit, CliError> {
-    let mut config = loader.load(&path)?;
+    let mut loader = loader;
     if let Some(level) = &global.log_level {
-        config.log.level.clone_from(level);
+        loader = loader.with_override("log.level", level);
     }
     if let Some(envoy) = &envoy {
-        config.proxy.path = Some(envoy.clone());
-        // Who names an Envoy wants it run, and told if it cannot be.
-        config.proxy.managed = Switch::On;
+        // Named from where we are, not from where the config file is. Who names an Envoy wants it run, and told
+        // if it cannot be.
+        let path = std::path::absolute(envoy)?.display().to_string();
+        loader = loader.with_override("proxy.path", path).with_override("proxy.managed", "true");
     }
+    let config = loader.load(&path)?;
     let log = logging::init(&config.log)?;
     let options = RunOptions { config_path: path, loader, log, envoy, demo };
     app::run(tidegate, config, options).map_err(|error| CliError::App(error.into()))?;

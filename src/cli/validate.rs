@@ -50,9 +50,12 @@ impl Validate {
                 }
             } else {
                 let problems = app::check(tidegate, path).map_err(|error| CliError::App(error.into()))?.into_iter();
-                found.extend(problems.map(|p| {
-                    let object = p.object.as_ref().map_or(String::new(), |object| format!("{object}: "));
-                    Found { place: p.place, field: p.field, reason: format!("{object}{}", p.reason) }
+                found.extend(problems.map(|p| match p.object {
+                    Some(object) if p.place.is_empty() => {
+                        Found { place: object.to_string(), field: p.field, reason: p.reason }
+                    }
+                    Some(object) => Found { place: p.place, field: p.field, reason: format!("{object}: {}", p.reason) },
+                    None => Found { place: p.place, field: p.field, reason: p.reason },
                 }));
             }
         }

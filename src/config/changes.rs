@@ -17,8 +17,7 @@ pub enum Effect {
 
 /// What takes effect at once, by the beginning of the key. Everything else is wired up at start: sockets,
 /// directories, and what a whole tree of actors was built from.
-const AT_ONCE: [&str; 6] =
-    ["sources", "watches", "log.level", "publish.json", "gateway.required_types", "shutdown_timeout"];
+const AT_ONCE: [&str; 6] = ["sources", "watches", "log.level", "publish.json", "gateway.controller_name", "proxy.bind"];
 
 /// The keys that differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::de::collect;
-use super::overrides::{Overrides, apply, overrides};
+use super::overrides::{Overrides, PREFIX, apply, overrides};
 use super::problem::{Check, ConfigErrors, Report, suggestion};
 use super::registry::{Kind, Registry, Section};
 use super::source::SourceConfig;
@@ -28,6 +28,15 @@ impl Loader {
     #[must_use]
     pub fn with_env(mut self, env: impl IntoIterator<Item = (String, String)>) -> Self {
         self.overrides = overrides(env);
+        self
+    }
+
+    /// Sets a key as an environment variable would, over what the environment says: for arguments of the
+    /// command line, which then outlive a reload. `path` is written like `log.level`.
+    #[must_use]
+    pub fn with_override(mut self, path: &str, value: impl Into<String>) -> Self {
+        let name = path.split('.').map(str::to_ascii_uppercase).collect::<Vec<_>>().join("__");
+        self.overrides.insert(format!("{PREFIX}{name}"), value.into());
         self
     }
 

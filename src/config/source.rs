@@ -43,8 +43,8 @@ pub struct Directory {
     /// How often it is looked through although it is watched, for what events do not tell of.
     #[serde(default = "default_rescan")]
     pub rescan: Period,
-    /// How long a file must stay as it is before an unfinished look of it is believed: still being written,
-    /// empty, not parsable, gone.
+    /// How long a file must stay as it is before an unfinished look of it is believed: empty, not parsable. Five
+    /// times as long if it is gone, fifty times if whoever writes it has not closed it.
     #[serde(default = "default_settle")]
     pub settle: Period,
     /// The most files.

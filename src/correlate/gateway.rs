@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use tidegate_actors::id::Name;
 
+use super::claims::Contest;
 use super::hostname;
 use super::settings::Settings;
 use super::socket::{Claim, ListenerKey, Seniority};
@@ -23,6 +24,9 @@ pub type Acceptance = Result<(), (&'static str, String)>;
 pub enum KnownGateway {
     /// Of one of our classes.
     Ours(Plan),
+    /// Of one of our classes, but another source's Gateway of the name comes first: as good as absent to all but
+    /// its own status.
+    SetAside(Contest),
     /// Of somebody else's.
     Foreign,
 }
@@ -72,6 +76,13 @@ pub enum Fault {
     ProtocolConflict(Name),
     /// Another listener of the Gateway has the port and the hostname.
     HostnameConflict(Name),
+}
+
+impl KnownGateway {
+    /// Whether it is there for those who refer to it.
+    pub fn counts(&self) -> bool {
+        !matches!(self, Self::SetAside(_))
+    }
 }
 
 /// Whether a class accepts Gateways; `None` if it is not ours.

@@ -22,6 +22,18 @@ pub fn class_status(class: &View<GatewayClass>, acceptance: &Acceptance) -> Clas
     ClassStatus { conditions: vec![Condition::new(condition::ACCEPTED, status, reason, message, class.generation)] }
 }
 
+/// What a Gateway is told of which nothing is served.
+pub fn refused(accepted: Condition) -> GatewayStatus {
+    let programmed = Condition::new(
+        condition::PROGRAMMED,
+        Truth::False,
+        reason::INVALID,
+        "it is not accepted",
+        accepted.observed_generation,
+    );
+    GatewayStatus { addresses: Vec::new(), conditions: vec![accepted, programmed], listeners: Vec::new() }
+}
+
 /// What is known of a listener beyond its own Gateway.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListenerFacts {

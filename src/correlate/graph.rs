@@ -3,21 +3,22 @@
 
 use std::sync::Arc;
 
-use tidegate_actors::correlation::{Collection, Graph, Index, Key, OutputBatch, Taps, Value};
+use tidegate_actors::correlation::{Collection, Ctx, Graph, Index, ViewError};
 use tidegate_actors::id::{Name, ObjectKey, ObjectRef};
 
 use super::certificate::{Certificates, Holds};
-use super::gateway::{KnownGateway, Plan};
+use super::claims::{Claims, Contest};
+use super::gateway::{Acceptance, KnownGateway, Plan};
 use super::reference::GrantKey;
 use super::route::{HostKey, RoutePlan};
 use super::settings::Settings;
 use super::socket::{ListenerKey, Lost, Seats};
-use super::status::{ObjectStatus, Status};
+use super::status::ObjectStatus;
 use super::world::{CertificateWorld, RouteReader};
-use super::{backend, certificate, gateway, gateway_status, reference, route, socket, virtual_host};
+use super::{backend, certificate, gateway, reference, route, socket, statuses, virtual_host};
 use crate::model::{
-    Cluster, ClusterId, Endpoints, GatewayId, Listener, ListenerId, ModelUpdate, Precedence, Route, Secret, SecretId,
-    VirtualHost, VirtualHostId,
+    Cluster, ClusterId, Endpoints, GatewayId, Listener, ListenerId, Precedence, Route, Secret, SecretId, VirtualHost,
+    VirtualHostId,
 };
 use crate::resource::endpoint_slice::EndpointSlice;
 use crate::resource::gateway::Gateway;
@@ -49,48 +50,6 @@ pub struct Outputs {
     pub statuses: Collection<ObjectRef, ObjectStatus>,
 }
 
-impl Outputs {
-    /// Taps of everything.
-    pub fn taps(&self) -> Taps {
-        let mut taps = Taps::default();
-        taps.add(self.listeners).add(self.virtual_hosts).add(self.clusters).add(self.endpoints).add(self.secrets);
-        taps.add(self.statuses);
-        taps
-    }
-
-    /// Everything that a graph holds, as a step from nothing.
-    pub fn full_update(&self, graph: &Graph, version: u64) -> ModelUpdate {
-        fn all<K: Key, V: Value>(graph: &Graph, of: Collection<K, V>) -> Vec<(K, Option<Arc<V>>)> {
-            graph.list(of).into_iter().map(|(key, value)| (key, Some(value))).collect()
-        }
-        ModelUpdate {
-            version,
-            since: None,
-            listeners: all(graph, self.listeners),
-            virtual_hosts: all(graph, self.virtual_hosts),
-            clusters: all(graph, self.clusters),
-            endpoints: all(graph, self.endpoints),
-            secrets: all(graph, self.secrets),
-        }
-    }
-
-    /// The model's part of a batch.
-    pub fn model_update(&self, batch: &OutputBatch) -> ModelUpdate {
-        fn latest<K: Key, V: Value>(batch: &OutputBatch, of: Collection<K, V>) -> Vec<(K, Option<Arc<V>>)> {
-            batch.changes(of).iter().map(|(key, change)| (key.clone(), change.new.clone())).collect()
-        }
-        ModelUpdate {
-            version: batch.version(),
-            since: batch.since(),
-            listeners: latest(batch, self.listeners),
-            virtual_hosts: latest(batch, self.virtual_hosts),
-            clusters: latest(batch, self.clusters),
-            endpoints: latest(batch, self.endpoints),
-            secrets: latest(batch, self.secrets),
-        }
-    }
-}
-
 /// The views of what is read.
 #[derive(Clone, Copy)]
 pub(super) struct Sources {
@@ -102,12 +61,30 @@ pub(super) struct Sources {
     pub slices: Index<ObjectKey, View<EndpointSlice>, ObjectKey>,
     pub secrets: Views<SecretView>,
     pub namespaces: Views<Namespace>,
+    pub claims: ClaimedKinds,
+    pub errors: Errors,
+}
+
+/// Who defines what of the kinds that are claimed.
+#[derive(Clone, Copy)]
+pub(super) struct ClaimedKinds {
+    pub classes: Claims,
+    pub gateways: Claims,
+    pub routes: Claims,
+}
+
+/// What cannot be read, of the kinds that have a condition for it.
+#[derive(Clone, Copy)]
+pub(super) struct Errors {
+    pub classes: Collection<ObjectKey, ViewError>,
+    pub gateways: Collection<ObjectKey, ViewError>,
+    pub routes: Collection<ObjectKey, ViewError>,
 }
 
 /// Adds the translation to a graph.
 pub fn build(graph: &mut Graph, settings: &Settings) -> Outputs {
     let settings = Arc::new(settings.clone());
-    let sources = sources(graph);
+    let sources = sources(graph, &settings);
     let gateways = gateways(graph, &settings, sources);
     let services = services(graph, sources);
     let routes = routes(graph, &settings, sources, gateways, services);
@@ -119,19 +96,21 @@ pub fn build(graph: &mut Graph, settings: &Settings) -> Outputs {
         clusters,
         endpoints,
         secrets: secrets(graph, sources, listeners),
-        statuses: statuses(graph, &settings, sources, gateways, routes),
+        statuses: statuses::statuses(graph, &settings, sources, gateways, routes),
     }
 }
 
-fn sources(graph: &mut Graph) -> Sources {
+fn sources(graph: &mut Graph, settings: &Arc<Settings>) -> Sources {
+    let (class, gateway, route) = (types::gateway_class(), types::gateway(), types::http_route());
+    let (classes, gateways, routes) = (graph.source(&class), graph.source(&gateway), graph.source(&route));
     let v1 = graph.source::<View<ReferenceGrant>>(&types::reference_grant());
     let v1beta1 = graph.source::<View<ReferenceGrant>>(&types::reference_grant_v1beta1());
     let grants = graph.union("reference grants", &[v1, v1beta1]);
     let slices = graph.source::<View<EndpointSlice>>(&types::endpoint_slice());
     Sources {
-        classes: graph.source(&types::gateway_class()),
-        gateways: graph.source(&types::gateway()),
-        routes: graph.source(&types::http_route()),
+        classes,
+        gateways,
+        routes,
         grants: graph.index(grants, |_, grant| reference::allowances(grant)),
         services: graph.source(&types::service()),
         slices: graph.index(slices, |key, slice| {
@@ -140,7 +119,33 @@ fn sources(graph: &mut Graph) -> Sources {
         }),
         secrets: graph.source(&types::secret()),
         namespaces: graph.source(&types::namespace()),
+        claims: ClaimedKinds {
+            classes: Claims::gather(graph, settings, &class, classes),
+            gateways: Claims::gather(graph, settings, &gateway, gateways),
+            routes: Claims::gather(graph, settings, &route, routes),
+        },
+        errors: Errors {
+            classes: graph.source_errors(&class),
+            gateways: graph.source_errors(&gateway),
+            routes: graph.source_errors(&route),
+        },
     }
+}
+
+/// Whether the class that a Gateway names accepts it; `None` if it is not ours, or there is none.
+pub(super) fn class_acceptance(
+    ctx: &mut Ctx<'_>,
+    settings: &Settings,
+    sources: Sources,
+    gateway: &ObjectKey,
+    class: &Name,
+) -> Option<Acceptance> {
+    let mut classes = settings.keys(&gateway.source, None, class);
+    let class = classes.find_map(|key| {
+        let class = ctx.fetch(sources.classes, &key)?;
+        (!sources.claims.classes.sets_aside(ctx, &key)).then_some(class)
+    });
+    gateway::class_acceptance(settings, &class?.spec)
 }
 
 /// What Gateways and the sockets that they share come to, without any route.
@@ -155,12 +160,12 @@ pub(super) struct Gateways {
 fn gateways(graph: &mut Graph, settings: &Arc<Settings>, sources: Sources) -> Gateways {
     let with = settings.clone();
     let known = graph.correlate("gateways", sources.gateways, move |ctx, key, gateway| {
-        let mut classes = with.keys(&key.source, None, &gateway.spec.class);
-        let class = classes.find_map(|key| ctx.fetch(sources.classes, &key));
-        let acceptance = class.and_then(|class| gateway::class_acceptance(&with, &class.spec));
-        let known = match acceptance {
-            Some(class) => KnownGateway::Ours(gateway::plan(&with, &class, &gateway.spec)),
-            None => KnownGateway::Foreign,
+        let acceptance = class_acceptance(ctx, &with, sources, key, &gateway.spec.class);
+        let known = match (acceptance, sources.claims.gateways.contest(ctx, key)) {
+            (Some(_), Some(lost @ Contest::Lost(_))) => KnownGateway::SetAside(lost),
+            (None, Some(Contest::Lost(_))) => return Vec::new(),
+            (Some(class), _) => KnownGateway::Ours(gateway::plan(&with, &class, &gateway.spec)),
+            (None, _) => KnownGateway::Foreign,
         };
         vec![(key.clone(), known)]
     });
@@ -194,6 +199,13 @@ fn gateways(graph: &mut Graph, settings: &Arc<Settings>, sources: Sources) -> Ga
         certificates.collect()
     });
     Gateways { known, seats, lost, certificates }
+}
+
+impl Gateways {
+    /// A Gateway, for those who refer to it.
+    pub fn find(self, ctx: &mut Ctx<'_>, key: &ObjectKey) -> Option<Arc<KnownGateway>> {
+        ctx.fetch(self.known, key).filter(|gateway| gateway.counts())
+    }
 }
 
 fn ours(known: Option<&KnownGateway>) -> Option<&Plan> {
@@ -237,6 +249,12 @@ fn routes(
 ) -> Routes {
     let with = settings.clone();
     let plans = graph.correlate("routes", sources.routes, move |ctx, key, view| {
+        if let Some(lost @ Contest::Lost(_)) = sources.claims.routes.contest(ctx, key) {
+            let accepted = statuses::set_aside(&lost, view.generation);
+            let gateway = |key: &ObjectKey| gateways.find(ctx, key);
+            let status = route::refused(&with, key, &view.spec.parents, &accepted, gateway);
+            return vec![(key.clone(), RoutePlan { status, ..RoutePlan::default() })];
+        }
         let mut reader = RouteReader { ctx, settings: &with, route: view, sources, gateways, services };
         vec![(key.clone(), route::translate(&with, view, &mut reader))]
     });
@@ -315,37 +333,4 @@ fn secrets(
         let secret = view.and_then(|view| certificate::secret(id, &view, gateways));
         secret.map(|secret| (id.clone(), secret)).into_iter().collect()
     })
-}
-
-fn statuses(
-    graph: &mut Graph,
-    settings: &Arc<Settings>,
-    sources: Sources,
-    gateways: Gateways,
-    routes: Routes,
-) -> Collection<ObjectRef, ObjectStatus> {
-    let status =
-        |object: &ObjectRef, status: Status| vec![(object.clone(), ObjectStatus { object: object.clone(), status })];
-    let with = settings.clone();
-    let of_classes = graph.correlate("gateway class statuses", sources.classes, move |_, _, class| {
-        let acceptance = gateway::class_acceptance(&with, &class.spec);
-        let of = |acceptance| Status::GatewayClass(gateway_status::class_status(class, &acceptance));
-        acceptance.map(|acceptance| status(&class.object, of(acceptance))).unwrap_or_default()
-    });
-    let of_gateways = graph.correlate("gateway statuses", sources.gateways, move |ctx, key, gateway| {
-        let known = ctx.fetch(gateways.known, key);
-        let Some(plan) = ours(known.as_deref()) else { return Vec::new() };
-        let facts = plan.listeners.iter().map(|listener| {
-            let listener_key = ListenerKey { gateway: key.clone(), name: listener.name.clone() };
-            super::world::listener_facts(ctx, gateways, routes, &listener_key, listener)
-        });
-        let facts: Vec<_> = facts.collect();
-        status(&gateway.object, Status::Gateway(gateway_status::gateway_status(gateway, plan, &facts)))
-    });
-    let of_routes = graph.correlate("route statuses", routes.plans, move |_, key, plan| {
-        let object = ObjectRef { resource_type: types::http_route(), key: key.clone() };
-        let of = |of: &super::status::RouteStatus| status(&object, Status::Route(of.clone()));
-        plan.status.as_ref().map(of).unwrap_or_default()
-    });
-    graph.union("statuses", &[of_classes, of_gateways, of_routes])
 }

@@ -4,13 +4,16 @@
 //! others it reads through a trait, so that it can be tested alone; no function lists the routes of a listener
 //! or of a host, so one route's change costs the same among 500 as among 50,000.
 //!
-//! Invariant: only `graph` knows how results are stored and re-computed.
+//! Invariant: only `graph`, with `statuses`, `claims` and `world`, knows how results are stored and re-computed.
 
 /// What of the configuration decides translations.
 pub mod settings;
 
 /// What objects are told.
 pub mod status;
+
+/// Whose object counts if several sources define it.
+pub mod claims;
 
 /// Hosts that a listener and a route share.
 pub mod hostname;
@@ -51,9 +54,19 @@ pub mod virtual_host;
 /// What functions read, from the graph.
 mod world;
 
+/// Objects that cannot be read, and what they are told all the same.
+pub mod unreadable;
+
+/// The part of the graph that tells objects.
+mod statuses;
+
 /// Everything above as one graph.
 pub mod graph;
 
 pub use graph::{Outputs, build};
 pub use settings::Settings;
 pub use status::{Condition, ObjectStatus, Status};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -75,25 +75,50 @@ pub fn translate(settings: &Settings, route: &View<HttpRoute>, world: &mut impl 
     plan
 }
 
+/// What a route is told that is not translated at all; nothing if no parent of it is ours.
+pub fn refused(
+    settings: &Settings,
+    own: &ObjectKey,
+    parents: &[ParentRef],
+    accepted: &Condition,
+    gateway: impl FnMut(&ObjectKey) -> Option<Arc<KnownGateway>>,
+) -> Option<RouteStatus> {
+    let status = |(parent, ..): (&ParentRef, ObjectKey, Arc<KnownGateway>)| ParentStatus {
+        parent_ref: parent.clone(),
+        controller_name: settings.controller.clone(),
+        conditions: vec![accepted.clone()],
+    };
+    let parents: Vec<ParentStatus> = of_ours(settings, own, parents, gateway).map(status).collect();
+    (!parents.is_empty()).then_some(RouteStatus { parents })
+}
+
 type Parent<'a> = (&'a ParentRef, ObjectKey, Result<Vec<Attached>, Refused>);
 
 /// The references to Gateways of ours, with where they lead.
 fn parents<'a>(settings: &Settings, route: &'a View<HttpRoute>, world: &mut impl RouteWorld) -> Vec<Parent<'a>> {
-    let mut found = Vec::with_capacity(route.spec.parents.len());
-    for parent in &route.spec.parents {
-        if &*parent.group != GATEWAY_GROUP || &*parent.kind != "Gateway" {
-            continue;
-        }
-        let namespace = parent.namespace.as_ref().or(route.key().namespace.as_ref());
-        let mut keys = settings.keys(&route.key().source, namespace, &parent.name);
-        let Some((key, gateway)) = keys.find_map(|key| world.gateway(&key).map(|gateway| (key, gateway))) else {
-            continue;
-        };
-        let KnownGateway::Ours(gateway) = &*gateway else { continue };
-        let attached = attach(route, parent, &key, gateway, world);
-        found.push((parent, key, attached));
-    }
-    found
+    let ours: Vec<_> = of_ours(settings, route.key(), &route.spec.parents, |key| world.gateway(key)).collect();
+    let attached = |(parent, key, gateway): (&'a ParentRef, ObjectKey, Arc<KnownGateway>)| {
+        let KnownGateway::Ours(plan) = &*gateway else { return None };
+        let attached = attach(route, parent, &key, plan, world);
+        Some((parent, key, attached))
+    };
+    ours.into_iter().filter_map(attached).collect()
+}
+
+/// The references to Gateways of ours, with these.
+fn of_ours<'a>(
+    settings: &Settings,
+    own: &ObjectKey,
+    parents: &'a [ParentRef],
+    mut gateway: impl FnMut(&ObjectKey) -> Option<Arc<KnownGateway>>,
+) -> impl Iterator<Item = (&'a ParentRef, ObjectKey, Arc<KnownGateway>)> {
+    let gateways = parents.iter().filter(|parent| &*parent.group == GATEWAY_GROUP && &*parent.kind == "Gateway");
+    gateways.filter_map(move |parent| {
+        let namespace = parent.namespace.as_ref().or(own.namespace.as_ref());
+        let mut keys = settings.keys(&own.source, namespace, &parent.name);
+        let (key, gateway) = keys.find_map(|key| gateway(&key).map(|gateway| (key, gateway)))?;
+        matches!(*gateway, KnownGateway::Ours(_)).then_some((parent, key, gateway))
+    })
 }
 
 fn entries(route: &View<HttpRoute>, rules: &[Translated], listeners: &[&Attached], plan: &mut RoutePlan) {

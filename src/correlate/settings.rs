@@ -12,7 +12,7 @@ pub struct Settings {
     /// Where listeners bind whose Gateway asks for no address.
     pub bind: IpAddr,
     /// The sources, in the order of the configuration: a reference resolves in its own source first, then in
-    /// the others in this order.
+    /// the others in this order; of two that define one object the first counts.
     pub sources: Vec<Name>,
 }
 
@@ -26,6 +26,12 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Where a source stands in the configuration; one that is not in it comes after all others, by name.
+    pub fn place(&self, source: &Name) -> (usize, Name) {
+        let at = self.sources.iter().position(|listed| listed == source);
+        (at.unwrap_or(usize::MAX), source.clone())
+    }
+
     /// The sources in which something that `own` refers to is looked up, in order.
     pub fn search<'a>(&'a self, own: &'a Name) -> impl Iterator<Item = &'a Name> {
         std::iter::once(own).chain(self.sources.iter().filter(move |source| *source != own))

@@ -151,9 +151,18 @@ impl Condition {
         message: impl Into<String>,
         generation: i64,
     ) -> Self {
-        Self { r#type, status, reason, message: message.into(), observed_generation: generation }
+        let mut message: String = message.into();
+        if message.len() > MAX_MESSAGE {
+            let end = (0..=MAX_MESSAGE).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+            message.truncate(end);
+            message.push_str("...");
+        }
+        Self { r#type, status, reason, message, observed_generation: generation }
     }
 }
+
+/// Kubernetes refuses conditions with messages above 32 KiB; people refuse shorter ones already.
+const MAX_MESSAGE: usize = 4_000;
 
 /// Types of conditions.
 pub mod condition {
@@ -197,4 +206,8 @@ pub mod reason {
     pub const NO_MATCHING_LISTENER_HOSTNAME: &str = "NoMatchingListenerHostname";
     pub const INVALID_KIND: &str = "InvalidKind";
     pub const BACKEND_NOT_FOUND: &str = "BackendNotFound";
+    /// Of a GatewayClass whose content cannot be used.
+    pub const UNSUPPORTED: &str = "Unsupported";
+    /// Another source's object of the name comes first. GEP-713 has the word for policies, nothing has one for this.
+    pub const CONFLICTED: &str = "Conflicted";
 }

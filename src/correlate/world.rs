@@ -122,7 +122,7 @@ impl Ground for RouteReader<'_, '_> {
 
 impl RouteWorld for RouteReader<'_, '_> {
     fn gateway(&mut self, key: &ObjectKey) -> Option<Arc<KnownGateway>> {
-        self.ctx.fetch(self.gateways.known, key)
+        self.gateways.find(self.ctx, key)
     }
 }
 

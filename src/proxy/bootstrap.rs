@@ -74,7 +74,7 @@ impl BootstrapOptions {
             xds,
             admin,
             max_connections: 50_000,
-            max_regex_program: 1_000,
+            max_regex_program: crate::resource::regex::PROXY_PROGRAM_SIZE,
         }
     }
 }

@@ -14,6 +14,8 @@ pub fn child_spec(name: &str, options: ChildOptions) -> ChildSpec {
     let stop_timeout = options.drain_timeout + 2 * options.stop_timeout + Duration::from_secs(1);
     let run = move |context: TaskContext| {
         let options = options.clone();
+        // Until it says otherwise: a child counts as running from its start, and an Envoy does not serve then.
+        context.reporter.waiting("Envoy is looked for, or started", None);
         async move {
             let stop = context.stop.clone();
             let on_event = |event| tell(&context.reporter, &event);

@@ -46,7 +46,7 @@ pub struct StatusPublisher {
 impl StatusPublisher {
     /// A publisher into `statuses`, which outlives it.
     pub fn new(env: &Env, collections: &Outputs, statuses: PublishedStatuses) -> Self {
-        Self { env: env.clone(), collections: collections.clone(), statuses }
+        Self { env: env.clone(), collections: *collections, statuses }
     }
 
     /// The collections that it needs.
@@ -69,8 +69,8 @@ impl Publisher for StatusPublisher {
         for (object, change) in changes {
             match &change.new {
                 Some(status) => {
-                    let stamped = stamped(status, all.get(object), &now).map_err(|error| PublishError {
-                        reason: format!("{object}: its status does not serialise: {error}"),
+                    let stamped = stamped(status, all.get(object).map(|held| &**held), &now).map_err(|error| {
+                        PublishError { reason: format!("{object}: its status does not serialise: {error}") }
                     })?;
                     all.insert(object.clone(), stamped);
                 }
@@ -87,7 +87,7 @@ fn timestamp(since_epoch: Duration) -> String {
     jiff::Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
 }
 
-fn stamped(status: &ObjectStatus, before: Option<&Box<RawValue>>, now: &str) -> serde_json::Result<Box<RawValue>> {
+fn stamped(status: &ObjectStatus, before: Option<&RawValue>, now: &str) -> serde_json::Result<Box<RawValue>> {
     let mut new = serde_json::to_value(status)?;
     let old = before.map(|text| serde_json::from_str(text.get())).transpose()?;
     stamp(&mut new, old.as_ref(), now);

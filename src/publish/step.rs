@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tidegate_actors::correlation::{Collection, Key, OutputBatch, Taps, Value};
+use tidegate_actors::correlation::{Collection, Graph, Key, OutputBatch, Taps, Value};
 
 use crate::correlate::Outputs;
 use crate::model::{ClusterId, ListenerId, ModelUpdate, SecretId, VirtualHostId};
@@ -18,6 +18,22 @@ pub fn model_taps(collections: &Outputs) -> Taps {
         .add(collections.endpoints)
         .add(collections.secrets);
     taps
+}
+
+/// Everything that a graph holds, as a step from nothing: for translations without a server.
+pub fn whole(graph: &Graph, outputs: &Outputs, version: u64) -> ModelUpdate {
+    fn all<K: Key, V: Value>(graph: &Graph, of: Collection<K, V>) -> Vec<(K, Option<Arc<V>>)> {
+        graph.list(of).into_iter().map(|(key, value)| (key, Some(value))).collect()
+    }
+    ModelUpdate {
+        version,
+        since: None,
+        listeners: all(graph, outputs.listeners),
+        virtual_hosts: all(graph, outputs.virtual_hosts),
+        clusters: all(graph, outputs.clusters),
+        endpoints: all(graph, outputs.endpoints),
+        secrets: all(graph, outputs.secrets),
+    }
 }
 
 /// Remembers which keys a consumer has, over restarts of everybody before it.

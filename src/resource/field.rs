@@ -149,18 +149,37 @@ pub fn from_json<T: DeserializeOwned>(raw: &[u8], checks: &mut Checks) -> Option
     None
 }
 
-/// The reason without the line and column, which are those of the JSON that nobody wrote.
+/// The reason without the line and column, which are those of the JSON that nobody wrote, and without the value that
+/// is of a wrong type, which may be a secret.
 fn plain(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    match text.rfind(" at line ") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
+    let text = text.rfind(" at line ").map_or(&*text, |end| &text[..end]);
+    let wrong_type = text.starts_with("invalid type: ") || text.starts_with("invalid value: ");
+    match text.rsplit_once(", expected ").filter(|_| wrong_type) {
+        Some((found, expected)) => {
+            let kind = found.split(['"', '`']).next().unwrap_or_default().trim_end();
+            format!("{kind}, expected {expected}")
+        }
+        None => text.to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_of_a_wrong_type_is_not_repeated() {
+        let mut checks = Checks::default();
+        let raw = br#"{"data":"hush, expected \"quiet\""}"#;
+        let read: Option<std::collections::BTreeMap<String, Vec<u8>>> = from_json(raw, &mut checks);
+        assert!(read.is_none());
+        assert_eq!(checks.errors.len(), 1);
+        assert_eq!(
+            (&*checks.errors[0].path, &*checks.errors[0].reason),
+            ("data", "invalid type: string, expected a sequence")
+        );
+    }
 
     #[test]
     fn an_error_names_its_whole_path() {
@@ -188,6 +207,6 @@ mod tests {
         }
         let mut checks = Checks::default();
         assert!(from_json::<Outer>(br#"{"list":[1,"x"]}"#, &mut checks).is_none());
-        assert_eq!(spell(&checks.errors[0]), "list[1]: invalid type: string \"x\", expected u16");
+        assert_eq!(spell(&checks.errors[0]), "list[1]: invalid type: string, expected u16");
     }
 }

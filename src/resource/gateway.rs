@@ -90,6 +90,18 @@ struct Raw {
     spec: RawSpec,
 }
 
+/// Of a Gateway that cannot be read: whose it is.
+#[derive(Deserialize)]
+struct Loose {
+    spec: LooseSpec,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LooseSpec {
+    gateway_class_name: String,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawSpec {
@@ -197,6 +209,14 @@ impl Kind for Gateway {
                 validates_clients: spec.tls.is_some_and(|tls| tls.frontend.is_some()),
             }
         }))
+    }
+}
+
+impl Gateway {
+    /// The class that an object names that may otherwise be broken.
+    pub fn class_of(raw: &[u8]) -> Option<Name> {
+        let loose: Loose = serde_json::from_slice(raw).ok()?;
+        Some(loose.spec.gateway_class_name.into())
     }
 }
 

@@ -6,7 +6,7 @@
 use std::fmt::Debug;
 use std::fs::File;
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
+use tidegate::demo::echo::{BACKEND_HEADER, Echo};
 use tidegate::proxy::bootstrap::{AdminAddress, Bootstrap, BootstrapOptions, XdsAddress};
 use tidegate::proxy::envoy_admin::{EnvoyAdmin, EnvoyState};
 
@@ -29,13 +30,6 @@ pub fn envoy_binary() -> PathBuf {
         Some(path) if !path.is_empty() => PathBuf::from(path),
         _ => panic!("TIDEGATE_ENVOY is not set: run `cargo xtask test`, or set it to an Envoy"),
     }
-}
-
-/// So many different TCP ports of loopback that are free now.
-pub fn free_ports<const N: usize>() -> [u16; N] {
-    // All are held until the last is found, so that none comes twice.
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    listeners.each_ref().map(|listener| listener.local_addr().expect("a bound address").port())
 }
 
 /// A loopback address.
@@ -71,6 +65,16 @@ impl Answer {
     /// A header's text; empty when it is not there.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The echo backend that answered; empty when none did.
+    pub fn backend(&self) -> &str {
+        self.header(BACKEND_HEADER)
+    }
+
+    /// What the echo backend was asked.
+    pub fn echo(&self) -> Echo {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("no echo ({error}): {self:?}"))
     }
 }
 

@@ -12,6 +12,12 @@ use tidegate::model::{
 };
 use tidegate_actors::id::{Name, ObjectKey, ObjectRef, ResourceType, Scope};
 
+#[path = "xds_rich.rs"]
+mod rich;
+
+#[allow(unused_imports, reason = "not every suite that shares these builders uses all of them")]
+pub use rich::mk_rich;
+
 /// The source of everything.
 pub const SOURCE: &str = "test";
 
@@ -147,7 +153,7 @@ pub fn mk_route(name: &str, path: PathMatch, action: RouteAction) -> (Precedence
         headers: Reverse(0),
         query: Reverse(0),
         created: 0,
-        object: (format!("apps/{name}").into(), name.into(), SOURCE.into()),
+        object: (format!("apps/{name}").into(), SOURCE.into()),
         rule: 0,
         matching: 0,
     };
@@ -239,12 +245,6 @@ impl Update {
     /// Sets a certificate.
     pub fn secret(mut self, secret: Secret) -> Self {
         self.0.secrets.push((secret.id.clone(), Some(Arc::new(secret))));
-        self
-    }
-
-    /// Removes a certificate.
-    pub fn no_secret(mut self, name: &str) -> Self {
-        self.0.secrets.push((mk_secret_id(name), None));
         self
     }
 }

@@ -6,29 +6,24 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::graph::Graph;
+use super::input::{Input, InputKey, StorePort, Subscribe, missing};
 use super::output::{OutputBuffer, OutputPort, Taps};
 use crate::changes::Changes;
 use crate::env::Env;
-use crate::id::{Name, ObjectKey, ResourceType};
-use crate::object::Object;
+use crate::id::{Name, ResourceType};
+use crate::informer::{Informer, InformerError, InformerFactory, RegisterOptions};
 use crate::port::Port;
 use crate::problem::Problems;
 use crate::store::Subscription;
 use crate::supervisor::ChildSpec;
-
-/// The edge from a store to a consumer of its changes.
-pub type StorePort = Port<Changes<ObjectKey, Arc<Object>>>;
-
-/// Asks a store to send everything it holds, and all changes from then on, to a port, for as long as the
-/// subscription is held.
-pub type Subscribe = Arc<dyn Fn(StorePort) -> Subscription + Send + Sync>;
 
 /// Names what is still missing before anything may be published; empty when nothing is.
 pub type Gate = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
@@ -55,25 +50,50 @@ struct Shared<H> {
     build: Build<H>,
     handles: H,
     resource_types: Vec<ResourceType>,
-    gate: Gate,
+    /// `None`: it asks its inputs.
+    gate: Option<Gate>,
     version: AtomicU64,
+    /// The gate opens once: what it waited for is in the stores, which a restart of this actor leaves alone.
+    opened: AtomicBool,
     wiring: Mutex<Wiring<H>>,
 }
 
 struct Wiring<H> {
-    inputs: BTreeMap<(ResourceType, Name), (StorePort, Subscribe)>,
+    inputs: BTreeMap<InputKey, Input>,
     outputs: BTreeMap<String, (OutputPort, TapsOf<H>)>,
     actor: Option<ActorRef<Message>>,
 }
 
 impl<H: Send + Sync + 'static> Correlation<H> {
-    /// Prepares a correlation. `build` declares the graph; it runs now, to learn the handles and the resource
+    /// A correlation over informers: it publishes as soon as each resource type that it reads has been connected with
+    /// [`add_informer`](Self::add_informer), and all of them are complete or known not to exist. Of a type that
+    /// several sources have, connect all before they sync. `build` is as for [`new`](Self::new).
+    pub fn over_informers(
+        name: &str,
+        env: &Env,
+        problems: &Problems,
+        build: impl Fn(&mut Graph) -> H + Send + Sync + 'static,
+    ) -> Self {
+        Self::with_gate(name, env, problems, None, build)
+    }
+
+    /// A correlation with a gate of its owner's. `build` declares the graph; it runs now, to learn the handles and the resource
     /// types, and again at each start of the actor, and must do the same each time.
     pub fn new(
         name: &str,
         env: &Env,
         problems: &Problems,
         gate: Gate,
+        build: impl Fn(&mut Graph) -> H + Send + Sync + 'static,
+    ) -> Self {
+        Self::with_gate(name, env, problems, Some(gate), build)
+    }
+
+    fn with_gate(
+        name: &str,
+        env: &Env,
+        problems: &Problems,
+        gate: Option<Gate>,
         build: impl Fn(&mut Graph) -> H + Send + Sync + 'static,
     ) -> Self {
         let mut graph = Graph::new(env, problems);
@@ -90,6 +110,7 @@ impl<H: Send + Sync + 'static> Correlation<H> {
             resource_types,
             gate,
             version: AtomicU64::new(0),
+            opened: AtomicBool::new(false),
             wiring: Mutex::new(wiring),
         };
         Self { shared: Arc::new(shared) }
@@ -110,12 +131,38 @@ impl<H: Send + Sync + 'static> Correlation<H> {
         self.shared.version.load(Ordering::SeqCst)
     }
 
-    /// Reads a store: one resource type of one source.
+    /// Reads what an informer holds, and follows it.
+    pub fn add_informer(&self, informer: &Informer) {
+        let key = (informer.resource_type().clone(), informer.source().clone());
+        let input = Input::of_informer(self.port_of(&key), informer);
+        self.add(key, input);
+    }
+
+    /// Registers every type that it reads at a source, and follows them.
+    ///
+    /// # Errors
+    /// As [`InformerFactory::register`].
+    pub async fn follow(&self, factory: &InformerFactory, source: &str) -> Result<(), InformerError> {
+        for resource_type in self.resource_types() {
+            self.add_informer(&factory.register(source, resource_type.clone(), RegisterOptions::default()).await?);
+        }
+        Ok(())
+    }
+
+    /// Reads a store: one resource type of one source. Whoever owns the gate says when it is complete.
     pub fn add_input(&self, resource_type: &ResourceType, source: &Name, subscribe: Subscribe) {
-        let name = format!("{}/{source}/{resource_type}", self.shared.name);
-        let port = Port::new(name, &self.shared.env, Changes::default());
         let key = (resource_type.clone(), source.clone());
-        self.shared.wiring.lock().inputs.insert(key.clone(), (port, subscribe));
+        let input = Input::of_store(self.port_of(&key), subscribe);
+        self.add(key, input);
+    }
+
+    fn port_of(&self, (resource_type, source): &InputKey) -> StorePort {
+        let name = format!("{}/{source}/{resource_type}", self.shared.name);
+        Port::new(name, &self.shared.env, Changes::default())
+    }
+
+    fn add(&self, key: InputKey, input: Input) {
+        self.shared.wiring.lock().inputs.insert(key.clone(), input);
         self.tell(Message::AddInput(key));
     }
 
@@ -142,6 +189,20 @@ impl<H: Send + Sync + 'static> Correlation<H> {
         self.tell(Message::Resync(output.to_owned()));
     }
 
+    /// Names what is still missing before anything is published; empty when nothing is.
+    pub fn missing(&self) -> Vec<String> {
+        match &self.shared.gate {
+            Some(gate) => gate(),
+            None => missing(&self.shared.resource_types, &self.shared.wiring.lock().inputs),
+        }
+    }
+
+    /// Closes the gate again: the next start of the actor publishes nothing before everything is there that its
+    /// inputs then need. For a change of inputs while the actor is stopped.
+    pub fn close_gate(&self) {
+        self.shared.opened.store(false, Ordering::SeqCst);
+    }
+
     /// Looks at the gate again, because a type has synced or is known to be absent.
     pub fn check_gate(&self) {
         self.tell(Message::Nudge);
@@ -164,8 +225,6 @@ impl<H: Send + Sync + 'static> Correlation<H> {
 
 struct CorrelationActor<H>(Correlation<H>);
 
-type InputKey = (ResourceType, Name);
-
 enum Message {
     Nudge,
     AddInput(InputKey),
@@ -175,8 +234,15 @@ enum Message {
 
 struct Running {
     graph: Graph,
-    inputs: BTreeMap<InputKey, (StorePort, Subscription)>,
+    inputs: BTreeMap<InputKey, Reading>,
     open: bool,
+}
+
+/// An input that is read, for as long as this lives.
+struct Reading {
+    port: StorePort,
+    _subscription: Subscription,
+    _settling: JoinSet<()>,
 }
 
 #[ractor::async_trait]
@@ -189,6 +255,7 @@ impl<H: Send + Sync + 'static> Actor for CorrelationActor<H> {
         let shared = &self.0.shared;
         let mut graph = Graph::new(&shared.env, &shared.problems);
         (shared.build)(&mut graph);
+        graph.clear_problems();
         let mut running = Running { graph, inputs: BTreeMap::new(), open: false };
         let keys: Vec<InputKey> = {
             let mut wiring = shared.wiring.lock();
@@ -224,20 +291,28 @@ impl<H: Send + Sync + 'static> Actor for CorrelationActor<H> {
 
 impl<H: Send + Sync + 'static> CorrelationActor<H> {
     fn add_input(&self, myself: &ActorRef<Message>, running: &mut Running, key: InputKey) {
-        let Some((port, subscribe)) = self.0.shared.wiring.lock().inputs.get(&key).cloned() else { return };
+        let Some(input) = self.0.shared.wiring.lock().inputs.get(&key).cloned() else { return };
+        if let Some(before) = running.inputs.remove(&key) {
+            // What the new store does not hold is gone; what it does comes again below, in the same commit.
+            before.port.disconnect();
+            running.graph.forget_source(&key.0, &key.1);
+        }
+        let port = input.port.clone();
         port.receive(Changes::clear);
-        let subscription = subscribe(port.clone());
+        let subscription = (input.subscribe)(port.clone());
         let myself = myself.clone();
-        port.connect(Arc::new(move || {
+        let nudge = move || {
             // It fails only when the actor is gone; its successor subscribes anew.
             let _ = myself.cast(Message::Nudge);
-        }));
-        running.inputs.insert(key, (port, subscription));
+        };
+        port.connect(Arc::new(nudge.clone()));
+        let settling = input.when_settled(nudge);
+        running.inputs.insert(key, Reading { port, _subscription: subscription, _settling: settling });
     }
 
     fn remove_input(&self, running: &mut Running, key: &InputKey) {
-        let Some((port, _)) = running.inputs.remove(key) else { return };
-        port.disconnect();
+        let Some(reading) = running.inputs.remove(key) else { return };
+        reading.port.disconnect();
         running.graph.forget_source(&key.0, &key.1);
         self.commit(running);
     }
@@ -245,13 +320,17 @@ impl<H: Send + Sync + 'static> CorrelationActor<H> {
     fn commit(&self, running: &mut Running) {
         let shared = &self.0.shared;
         // Asked before the ports are drained: what it calls synced is then in the ports already.
-        let open = running.open || (shared.gate)().is_empty();
+        let open = shared.opened.load(Ordering::SeqCst) || self.0.missing().is_empty();
         let mut since: Option<Instant> = None;
-        for ((resource_type, _), (port, _)) in &running.inputs {
+        for ((resource_type, _), Reading { port, .. }) in &running.inputs {
             while let Some(batch) = port.receive(Changes::begin) {
                 since = since.into_iter().chain(port.take_since()).min();
                 for (key, change) in batch.iter() {
-                    running.graph.feed(resource_type, key, change.new.as_ref());
+                    let (old, new) = (change.old.as_deref(), change.new.as_ref());
+                    if old.zip(new).is_some_and(|(old, new)| old.uid() != new.uid()) {
+                        running.graph.feed(resource_type, key, None);
+                    }
+                    running.graph.feed(resource_type, key, new);
                 }
                 port.receive(Changes::commit);
             }
@@ -266,6 +345,7 @@ impl<H: Send + Sync + 'static> CorrelationActor<H> {
         }
         if open && !running.open {
             running.open = true;
+            shared.opened.store(true, Ordering::SeqCst);
             let outputs: Vec<String> = shared.wiring.lock().outputs.keys().cloned().collect();
             for output in outputs {
                 self.resync(running, &output);

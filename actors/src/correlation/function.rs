@@ -198,6 +198,10 @@ where
     O: Value,
     F: Fn(&mut Ctx<'_>, &K, &Arc<V>) -> Outcome<OK, O> + Send + 'static,
 {
+    fn problem_scope(&self) -> Option<String> {
+        Some(format!("correlation/{}", self.name))
+    }
+
     fn has_work(&self, world: &World) -> bool {
         world.erased(self.input.id).is_touched()
     }

@@ -12,13 +12,14 @@ use super::function::{FunctionNode, Outcome, Slots};
 use super::group::{GroupNode, Place};
 use super::index::Index;
 use super::output::{Output, OutputPort, Taps};
+use super::report::ReportNode;
 use super::union::UnionNode;
-use super::view::{View, ViewNode};
+use super::view::{ErrorsNode, View, ViewError, ViewNode};
 use crate::Map;
 use crate::env::Env;
 use crate::id::{Name, ObjectKey, ObjectRef, ResourceType};
 use crate::object::Object;
-use crate::problem::Problems;
+use crate::problem::{Problem, Problems};
 use crate::seq::Seq;
 
 /// What runs when something before it changed. It writes the collection that has its own number.
@@ -27,6 +28,14 @@ pub(super) trait Node: Send {
 
     /// A raw object for whichever view node wants the type.
     fn feed(&mut self, _resource_type: &ResourceType, _key: &ObjectKey, _object: Option<&Arc<Object>>) {}
+
+    /// Where it reports problems, if it does.
+    fn problem_scope(&self) -> Option<String> {
+        None
+    }
+
+    /// Where to say which objects cannot be read, if it is a view.
+    fn tell_errors(&mut self, _to: Collection<ObjectKey, ViewError>) {}
 
     /// Removes all objects of a source, if it is a view.
     fn forget_source(&mut self, _world: &World, _source: &Name) {}
@@ -81,7 +90,7 @@ pub struct Graph {
     names: Vec<String>,
     counters: Vec<(metrics::Counter, metrics::Histogram)>,
     dirty: Vec<Vec<u32>>,
-    fed: Map<ResourceType, u32>,
+    fed: Map<ResourceType, Vec<u32>>,
     outputs: Vec<Output>,
 }
 
@@ -101,12 +110,34 @@ impl Graph {
         }
     }
 
-    /// A collection of views of all objects of a resource type, of every source.
+    /// A collection of views of all objects of a resource type, of every source. One type can have several views.
     pub fn source<V: View>(&mut self, resource_type: &ResourceType) -> Collection<ObjectKey, V> {
-        self.fed.insert(resource_type.clone(), self.nodes.len() as u32);
+        self.fed.entry(resource_type.clone()).or_default().push(self.nodes.len() as u32);
         self.world.types.insert(self.nodes.len() as u32, resource_type.clone());
         let resource_type = resource_type.clone();
-        self.add(format!("view/{resource_type}"), |output| ViewNode { output, resource_type, incoming: Vec::new() })
+        self.add(format!("view/{resource_type}"), |output| ViewNode::new(output, resource_type))
+    }
+
+    /// The objects of a source's resource type that cannot be read now, for whoever tells them so. Declared once a
+    /// type, after its [`source`](Self::source), of which the first counts; for a type without one it stays empty.
+    pub fn source_errors(&mut self, resource_type: &ResourceType) -> Collection<ObjectKey, ViewError> {
+        let errors = self.add(format!("errors/{resource_type}"), ErrorsNode);
+        if let Some(first) = self.fed.get(resource_type).and_then(|nodes| nodes.first()) {
+            self.nodes[*first as usize].tell_errors(errors);
+        }
+        errors
+    }
+
+    /// Reports what a pure function finds wrong with each value, under the scope `correlation/NAME`, for as long as
+    /// the value is there. For warnings: it changes nothing in what is served.
+    pub fn report<K: Key, V: Value>(
+        &mut self,
+        name: &str,
+        input: Collection<K, V>,
+        problems: impl Fn(&K, &V) -> Vec<Problem> + Send + 'static,
+    ) {
+        let scope = format!("correlation/{name}");
+        self.add::<(), (), _>(name.to_owned(), |_| ReportNode { scope, input, problems });
     }
 
     /// An index over a collection. `extract` must be pure and cheap; it runs for each change.
@@ -188,7 +219,7 @@ impl Graph {
     /// Hands a raw object (or its removal) to its view; it counts from the next commit on. Types that nobody
     /// reads are ignored.
     pub fn feed(&mut self, resource_type: &ResourceType, key: &ObjectKey, object: Option<&Arc<Object>>) {
-        if let Some(node) = self.fed.get(resource_type) {
+        for node in self.fed.get(resource_type).into_iter().flatten() {
             self.nodes[*node as usize].feed(resource_type, key, object);
         }
     }
@@ -223,9 +254,16 @@ impl Graph {
         stats
     }
 
+    /// Takes back all problems that an earlier graph of the same nodes reported: this one knows nothing of them.
+    pub(super) fn clear_problems(&self) {
+        for scope in self.nodes.iter().filter_map(|node| node.problem_scope()) {
+            self.world.problems.replace(&scope, []);
+        }
+    }
+
     /// Removes all objects of one source from a view; it counts from the next commit on.
     pub fn forget_source(&mut self, resource_type: &ResourceType, source: &Name) {
-        if let Some(node) = self.fed.get(resource_type) {
+        for node in self.fed.get(resource_type).into_iter().flatten() {
             self.nodes[*node as usize].forget_source(&self.world, source);
         }
     }

@@ -14,6 +14,31 @@ pub(super) type Place<G, O, T> = (G, O, Arc<T>);
 /// Edits of one group: places with what now stands there.
 type Edits<O, T> = Vec<(O, Option<Arc<T>>)>;
 
+/// What happened to one group. Removals apart from additions, and first: of two values that swap places, the new
+/// one must win.
+struct Regrouped<G, O, T> {
+    group: G,
+    removals: Edits<O, T>,
+    additions: Edits<O, T>,
+}
+
+/// Several groups, in the order in which they first changed.
+struct AllRegrouped<G, O, T> {
+    at: Map<G, usize>,
+    groups: Vec<Regrouped<G, O, T>>,
+}
+
+impl<G: Key, O, T> AllRegrouped<G, O, T> {
+    fn of(&mut self, group: G) -> &mut Regrouped<G, O, T> {
+        let next = self.groups.len();
+        let at = *self.at.entry(group.clone()).or_insert(next);
+        if at == next {
+            self.groups.push(Regrouped { group, removals: Vec::new(), additions: Vec::new() });
+        }
+        &mut self.groups[at]
+    }
+}
+
 pub(super) struct GroupNode<K, V, G, O, T, F> {
     pub input: Collection<K, V>,
     pub output: Collection<G, Seq<O, T>>,
@@ -35,29 +60,20 @@ where
 
     fn run(&mut self, world: &World, _dirty: Vec<u32>) -> usize {
         let deltas: Vec<_> = world.with(self.input, |state| state.deltas().collect());
-        let mut groups: Map<G, usize> = Map::default();
-        // Removals first: of two values that swap places, the new one must win.
-        let mut edits: Vec<(G, Edits<O, T>, Edits<O, T>)> = Vec::new();
-        let mut of_group = |group: G, edits: &mut Vec<(G, Edits<O, T>, Edits<O, T>)>| {
-            *groups.entry(group.clone()).or_insert_with(|| {
-                edits.push((group, Vec::new(), Vec::new()));
-                edits.len() - 1
-            })
-        };
+        let mut regrouped = AllRegrouped { at: Map::default(), groups: Vec::new() };
         for delta in &deltas {
             if let Some(old) = &delta.old {
                 let (group, order, _) = (self.place)(&delta.key, old);
-                let at = of_group(group, &mut edits);
-                edits[at].1.push((order, None));
+                regrouped.of(group).removals.push((order, None));
             }
             if let Some(new) = &delta.new {
                 let (group, order, value) = (self.place)(&delta.key, new);
-                let at = of_group(group, &mut edits);
-                edits[at].2.push((order, Some(value)));
+                regrouped.of(group).additions.push((order, Some(value)));
             }
         }
+        let edits = regrouped.groups;
         let runs = edits.len();
-        for (group, removals, additions) in edits {
+        for Regrouped { group, removals, additions } in edits {
             world.with(self.output, |state| {
                 let seq = state.get(&group).map(|seq| (**seq).clone()).unwrap_or_default();
                 let seq = seq.edited(removals.into_iter().chain(additions));

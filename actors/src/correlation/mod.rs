@@ -1,9 +1,9 @@
 //! Correlation: pure functions from collections to collections, re-run exactly where something changed.
 //!
-//! A [`Graph`] is built once, top down. Its nodes are collections: views of raw objects, functions of another
-//! collection, groups, unions. A function reads other collections only through its [`Ctx`], by key or by a
-//! named index; each look-up is recorded, absences and empty look-ups too, so that a change re-runs exactly
-//! the inputs that looked at what changed. Outputs that come out equal stop there.
+//! A [`Graph`](crate::correlation::Graph) is built once, top down. Its nodes are collections: views of raw objects,
+//! functions of another collection, groups, unions. A function reads other collections only through its
+//! [`Ctx`](crate::correlation::Ctx), by key or by a named index; each look-up is recorded, absences and empty look-ups
+//! too, so that a change re-runs exactly the inputs that looked at what changed. Outputs that come out equal stop there.
 //!
 //! Laws: a commit applies any number of changes of any number of stores at once, and a function never sees
 //! half of one; a function runs at most once an input and commit; a collection is read only by nodes that were
@@ -19,18 +19,23 @@ mod function;
 mod graph;
 mod group;
 mod index;
+mod input;
+mod json;
 mod output;
+mod report;
 mod union;
 mod view;
 mod watch;
 
-pub use actor::{Correlation, Gate, StorePort, Subscribe};
+pub use actor::{Correlation, Gate};
 pub use collection::{Collection, Key, Value};
 pub use ctx::Ctx;
 pub use graph::{CommitStats, Graph};
 pub use index::Index;
+pub use input::{StorePort, Subscribe};
+pub use json::Json;
 pub use output::{OutputBatch, OutputBuffer, OutputPort, Taps};
-pub use view::View;
+pub use view::{View, ViewError};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

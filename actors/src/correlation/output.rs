@@ -3,7 +3,7 @@
 //!
 //! Laws: what a consumer takes leads from one consistent version to another; a batch that was begun and not
 //! committed is handed out again, unchanged; a full batch names everything there is, so that what it does not
-//! name is gone.
+//! name is gone; a consumer that takes over from another gets a full batch first.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ pub type OutputPort = Port<OutputBuffer>;
 pub struct OutputBuffer {
     waiting: Waiting,
     begun: Option<Arc<OutputBatch>>,
+    /// Differences are of no use until a full batch has come.
+    lost: bool,
 }
 
 #[derive(Default)]
@@ -91,6 +93,16 @@ impl OutputBuffer {
         self.begun = None;
     }
 
+    /// A new consumer takes over, which knows nothing of what was handed out before. Nothing is handed out until
+    /// a full batch has come; true when one has to be asked for.
+    pub fn hand_over(&mut self) -> bool {
+        let untouched = self.begun.is_none() && self.waiting.full;
+        if !untouched {
+            *self = Self { lost: true, ..Self::default() };
+        }
+        !untouched
+    }
+
     fn stamp(&mut self, version: u64, since: Option<Instant>) {
         self.waiting.version = Some(version);
         self.waiting.since = match (self.waiting.since, since) {
@@ -138,6 +150,13 @@ impl Taps {
     /// Adds a collection.
     pub fn add<K: Key, V: Value>(&mut self, collection: Collection<K, V>) -> &mut Self {
         self.taps.push(Box::new(collection));
+        self
+    }
+
+    /// With one collection more, for taps in one expression.
+    #[must_use]
+    pub fn with<K: Key, V: Value>(mut self, collection: Collection<K, V>) -> Self {
+        self.add(collection);
         self
     }
 }
@@ -195,6 +214,9 @@ impl Output {
             return;
         }
         self.port.send(|buffer| {
+            if buffer.lost {
+                return;
+            }
             for tap in &self.taps.taps {
                 tap.collect(world, false, &mut buffer.waiting);
             }

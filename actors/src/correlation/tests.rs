@@ -10,7 +10,7 @@ use super::*;
 use crate::env::Env;
 use crate::id::{ObjectKey, ResourceType, Scope};
 use crate::object::Object;
-use crate::problem::{FieldError, Problems};
+use crate::problem::{FieldError, Problem, Problems, Serving};
 use crate::seq::Seq;
 
 /// `{"team": t, "rank": r}`; rank 13 does not parse.
@@ -83,12 +83,16 @@ struct Rig {
     badges: Collection<ObjectKey, String>,
     rosters: Collection<String, Seq<(u64, ObjectKey), u64>>,
     leads: Collection<String, (usize, ObjectKey)>,
+    excuses: Collection<ObjectKey, (String, Serving)>,
     badge_runs: Arc<AtomicUsize>,
     version: u64,
 }
 
 fn rig() -> Rig {
-    let problems = Problems::default();
+    rig_with(Problems::default())
+}
+
+fn rig_with(problems: Problems) -> Rig {
     let mut graph = Graph::new(&Env::system(), &problems);
     let members = graph.source::<Member>(&member_type());
     let teams = graph.source::<Team>(&team_type());
@@ -109,7 +113,22 @@ fn rig() -> Rig {
     let leads = graph.correlate("leads", members, move |ctx, member, view| {
         vec![(view.team.clone(), (ctx.fetch_by(by_team, &view.team).len(), member.clone()))]
     });
-    Rig { graph, problems, badges, rosters, leads, badge_runs, version: 0 }
+    let errors = graph.source_errors(&member_type());
+    let excuses = graph.correlate("excuses", errors, |_, key, error: &Arc<ViewError>| {
+        vec![(key.clone(), (error.errors[0].to_string(), error.serving))]
+    });
+    // A rank of 99 is not forbidden, but worth a word.
+    graph.report("ranks", rosters, |team, roster: &Seq<(u64, ObjectKey), u64>| {
+        let problem = |((_, member), _): &((u64, ObjectKey), Arc<u64>)| Problem {
+            place: team.clone(),
+            object: None,
+            field: String::new(),
+            reason: format!("{} has the rank 99", member.name),
+            serving: Serving::Current,
+        };
+        roster.iter().filter(|(_, rank)| **rank == 99).map(problem).collect()
+    });
+    Rig { graph, problems, badges, rosters, leads, excuses, badge_runs, version: 0 }
 }
 
 impl Rig {
@@ -134,11 +153,20 @@ impl Rig {
         self.badge_runs.load(Ordering::SeqCst)
     }
 
+    fn excuse(&self, name: &str) -> Option<(String, Serving)> {
+        self.graph.get(self.excuses, &key(name)).map(|excuse| (*excuse).clone())
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.problems.list().iter().map(|(scope, problem)| format!("{scope}: {problem}")).collect()
+    }
+
     fn badge(&self, name: &str) -> Option<String> {
         self.graph.get(self.badges, &key(name)).map(|badge| (*badge).clone())
     }
 
     /// Everything that the functions put out.
+    #[allow(clippy::type_complexity)]
     fn outputs(
         &self,
     ) -> (BTreeMap<ObjectKey, String>, BTreeMap<String, Vec<u64>>, BTreeMap<String, (usize, ObjectKey)>) {
@@ -233,6 +261,81 @@ fn an_object_that_does_not_parse_keeps_its_last_good_view_unless_it_grants_somet
     rig.commit();
     assert_eq!(rig.badge("ann").as_deref(), Some("red/1//1"), "a team fails closed");
     assert_eq!(rig.problems.list().len(), 2);
+}
+
+/// A second view of a member, which sees the team alone.
+#[derive(Debug, PartialEq, serde::Deserialize)]
+struct Affiliation {
+    team: String,
+}
+
+#[test]
+fn two_views_of_one_type_are_both_fed_and_complain_each_for_itself() {
+    let problems = Problems::default();
+    let mut graph = Graph::new(&Env::system(), &problems);
+    let members = graph.source::<Member>(&member_type());
+    let affiliations = graph.source::<Json<Affiliation>>(&member_type());
+    let object = mk_object(member_type(), "ann", r#"{"team":"red","rank":13}"#.to_owned());
+    graph.feed(&member_type(), &key("ann"), Some(&object));
+    graph.commit(1, None);
+    assert_eq!(graph.get(members, &key("ann")), None);
+    assert_eq!(graph.get(affiliations, &key("ann")), Some(Arc::new(Json(Affiliation { team: "red".to_owned() }))));
+    assert_eq!(problems.list().len(), 1, "the view that is content does not take back what the other one said");
+    graph.forget_source(&member_type(), &"src".into());
+    graph.commit(2, None);
+    assert_eq!(graph.get(affiliations, &key("ann")), None);
+}
+
+#[test]
+fn functions_can_read_which_objects_cannot_be_read() {
+    let mut rig = rig();
+    rig.member("ann", Some(("red", 1))).member("bob", Some(("red", 13)));
+    rig.commit();
+    assert_eq!(rig.excuse("bob"), Some(("rank: 13 is not allowed".to_owned(), Serving::Nothing)));
+    assert_eq!(rig.excuse("ann"), None);
+    rig.member("ann", Some(("red", 13)));
+    rig.commit();
+    assert_eq!(rig.excuse("ann").unwrap().1, Serving::LastGood);
+    rig.member("ann", Some(("red", 2))).member("bob", None);
+    rig.commit();
+    assert_eq!((rig.excuse("ann"), rig.excuse("bob")), (None, None));
+    assert!(rig.problems().iter().all(|problem| !problem.starts_with("view/")), "{:?}", rig.problems());
+}
+
+#[test]
+fn a_source_that_goes_takes_the_problems_of_what_was_never_good_along() {
+    let mut rig = rig();
+    rig.member("ann", Some(("red", 13)));
+    rig.commit();
+    assert_eq!(rig.problems().len(), 1);
+    rig.graph.forget_source(&member_type(), &"src".into());
+    rig.commit();
+    assert_eq!((rig.problems(), rig.excuse("ann")), (Vec::new(), None));
+}
+
+#[test]
+fn what_is_reported_of_a_value_stands_for_as_long_as_the_value_gives_reason() {
+    let mut rig = rig();
+    rig.member("ann", Some(("red", 99))).member("bob", Some(("red", 99))).member("cat", Some(("blue", 99)));
+    rig.commit();
+    let of = |team: &str, member: &str| format!("correlation/ranks: {team}: {member} has the rank 99");
+    assert_eq!(rig.problems(), [of("blue", "cat"), of("red", "ann"), of("red", "bob")]);
+    rig.member("ann", Some(("red", 1))).member("cat", None);
+    rig.commit();
+    assert_eq!(rig.problems(), [of("red", "bob")]);
+    rig.member("bob", Some(("red", 2)));
+    rig.commit();
+    assert_eq!(rig.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn a_graph_that_is_built_anew_takes_back_what_the_one_before_it_reported() {
+    let mut old = rig();
+    old.member("ann", Some(("red", 99))).member("bob", Some(("red", 13))).member("cat", Some(("red", 66)));
+    old.commit();
+    assert_eq!(old.problems().len(), 3);
+    rig_with(old.problems.clone()).graph.clear_problems();
+    assert_eq!(old.problems(), Vec::<String>::new());
 }
 
 #[test]

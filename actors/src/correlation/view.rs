@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::collection::{Collection, State};
 use super::graph::{Node, World, panic_text};
-use crate::Map;
 use crate::id::{Name, ObjectKey, ObjectRef, ResourceType};
 use crate::object::Object;
 use crate::problem::{FieldError, Problem, Serving};
+use crate::{Map, Set};
 
 /// What a correlation reads of an object. Fields that nobody reads are left out, so that a change to them
 /// changes no view and re-runs nothing.
@@ -21,14 +21,39 @@ pub trait View: PartialEq + Send + Sync + Sized + 'static {
     fn parse(object: &Object) -> Result<Self, Vec<FieldError>>;
 }
 
+/// An object that its view cannot be read from. See [`Graph::source_errors`](super::Graph::source_errors).
+#[derive(Clone, Debug)]
+pub struct ViewError {
+    /// The object as it came.
+    pub object: Arc<Object>,
+    /// All that is wrong with it; at least one.
+    pub errors: Vec<FieldError>,
+    /// What its view is meanwhile: the last good one, or absent.
+    pub serving: Serving,
+}
+
+impl PartialEq for ViewError {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.object, &other.object) && self.serving == other.serving && self.errors == other.errors
+    }
+}
+
 pub(super) struct ViewNode<V> {
-    pub output: Collection<ObjectKey, V>,
-    pub resource_type: ResourceType,
+    output: Collection<ObjectKey, V>,
+    resource_type: ResourceType,
     /// In the order of arrival; the last of one key counts.
-    pub incoming: Vec<(ObjectKey, Option<Arc<Object>>)>,
+    incoming: Vec<(ObjectKey, Option<Arc<Object>>)>,
+    /// What is reported as a problem.
+    failing: Set<ObjectKey>,
+    /// Who wants to know of them.
+    errors: Option<Collection<ObjectKey, ViewError>>,
 }
 
 impl<V: View> ViewNode<V> {
+    pub fn new(output: Collection<ObjectKey, V>, resource_type: ResourceType) -> Self {
+        Self { output, resource_type, incoming: Vec::new(), failing: Set::default(), errors: None }
+    }
+
     fn parse(&self, object: &Object) -> Result<V, Vec<FieldError>> {
         catch_unwind(AssertUnwindSafe(|| V::parse(object))).unwrap_or_else(|panic| {
             let reason = format!("reading it panicked: {}", panic_text(&*panic));
@@ -36,8 +61,24 @@ impl<V: View> ViewNode<V> {
         })
     }
 
+    /// Names the view as well, since another one of the same type may be content with the object.
     fn scope(&self) -> String {
-        format!("view/{}", self.resource_type)
+        format!("view/{}/{}", self.resource_type, std::any::type_name::<V>())
+    }
+
+    /// Says, or no longer says, that an object cannot be read.
+    fn fail(&mut self, world: &World, key: &ObjectKey, error: Option<ViewError>) {
+        match &error {
+            Some(error) => {
+                self.failing.insert(key.clone());
+                self.report(world, key, &error.errors, error.serving);
+            }
+            None if self.failing.remove(key) => drop(world.problems.clear(&self.scope(), &key.to_string())),
+            None => return,
+        }
+        if let Some(errors) = self.errors {
+            world.with(errors, |state| state.set(key.clone(), error.map(Arc::new)));
+        }
     }
 
     fn report(&self, world: &World, key: &ObjectKey, errors: &[FieldError], serving: Serving) {
@@ -58,6 +99,10 @@ impl<V: View> ViewNode<V> {
 }
 
 impl<V: View> Node for ViewNode<V> {
+    fn problem_scope(&self) -> Option<String> {
+        Some(self.scope())
+    }
+
     fn has_work(&self, _world: &World) -> bool {
         !self.incoming.is_empty()
     }
@@ -71,37 +116,60 @@ impl<V: View> Node for ViewNode<V> {
     fn forget_source(&mut self, world: &World, source: &Name) {
         let held = |state: &mut State<ObjectKey, V>| state.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
         let mut gone = world.with(self.output, held);
+        // What never could be read is not held, but has a problem that goes too.
+        let mut failing: Vec<_> = self.failing.iter().cloned().collect();
+        failing.sort_unstable();
+        gone.extend(failing);
         gone.retain(|key| key.source == *source);
         self.incoming.retain(|(key, _)| key.source != *source);
         self.incoming.extend(gone.into_iter().map(|key| (key, None)));
+    }
+
+    fn tell_errors(&mut self, to: Collection<ObjectKey, ViewError>) {
+        self.errors = Some(to);
     }
 
     fn run(&mut self, world: &World, _dirty: Vec<u32>) -> usize {
         let incoming = std::mem::take(&mut self.incoming);
         let runs = incoming.len();
         let mut latest: Map<&ObjectKey, usize> = Map::default();
-        for (at, (key, _)) in incoming.iter().enumerate() {
+        let mut deleted: Set<&ObjectKey> = Set::default();
+        for (at, (key, object)) in incoming.iter().enumerate() {
             latest.insert(key, at);
+            if object.is_none() {
+                deleted.insert(key);
+            }
         }
         for (at, (key, object)) in incoming.iter().enumerate() {
             if latest.get(key) != Some(&at) {
                 continue;
             }
-            let new = match object.as_deref().map(|object| self.parse(object)) {
-                Some(Err(errors)) => {
+            let (new, error) = match object.as_ref().map(|object| (object, self.parse(object))) {
+                Some((object, Err(errors))) => {
                     let held = world.with(self.output, |state| state.get(key).cloned());
-                    let kept = held.filter(|_| !V::FAILS_CLOSED);
+                    // What was deleted and created again is another object: the old one's version is not its last good.
+                    let kept = held.filter(|_| !V::FAILS_CLOSED && !deleted.contains(key));
                     let serving = if kept.is_some() { Serving::LastGood } else { Serving::Nothing };
-                    self.report(world, key, &errors, serving);
-                    kept
+                    (kept, Some(ViewError { object: object.clone(), errors, serving }))
                 }
-                good => {
-                    world.problems.clear(&self.scope(), &key.to_string());
-                    good.and_then(Result::ok).map(Arc::new)
-                }
+                good => (good.and_then(|(_, view)| view.ok()).map(Arc::new), None),
             };
+            self.fail(world, key, error);
             world.with(self.output, |state| state.set(key.clone(), new));
         }
         runs
+    }
+}
+
+/// Holds the errors that a view node writes: they are set before its turn, and its turn wakes their readers.
+pub(super) struct ErrorsNode(pub Collection<ObjectKey, ViewError>);
+
+impl Node for ErrorsNode {
+    fn has_work(&self, world: &World) -> bool {
+        world.erased(self.0.id).is_touched()
+    }
+
+    fn run(&mut self, _world: &World, _dirty: Vec<u32>) -> usize {
+        0
     }
 }

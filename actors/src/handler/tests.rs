@@ -62,14 +62,19 @@ struct Rig {
 }
 
 async fn mk_rig_in(env: Env) -> Rig {
+    let (rig, factory) = mk_rig_before_start(env).await;
+    factory.start().await.unwrap();
+    rig
+}
+
+async fn mk_rig_before_start(env: Env) -> (Rig, InformerFactory) {
     let supervisor = Supervisor::start("test", Strategy::OneForOne, env.clone()).await.unwrap();
     let problems = Problems::default();
     let factory = InformerFactory::new(env, supervisor.clone(), problems.clone());
     let source = ScriptedSource::new();
     factory.add_source(source.clone()).unwrap();
     let informer = factory.register("demo", mk_type(), RegisterOptions::default()).await.unwrap();
-    factory.start().await.unwrap();
-    Rig { source, supervisor, informer, problems }
+    (Rig { source, supervisor, informer, problems }, factory)
 }
 
 async fn mk_rig() -> Rig {
@@ -104,6 +109,19 @@ async fn a_handler_is_shown_the_first_list_and_then_each_change() {
     assert_eq!(calls.first().unwrap(), "+a@1");
     assert_eq!(calls.last().unwrap(), "-a@3");
     assert!(calls.contains(&"a@1>3".to_owned()) || calls.contains(&"a@2>3".to_owned()), "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_waits_for_the_first_list_syncs_with_it_though_it_is_empty() {
+    let (rig, factory) = mk_rig_before_start(Env::system()).await;
+    let recorder = Arc::new(Recorder::default());
+    let handle = rig.add("h", &recorder).await;
+    settle().await;
+    assert!(!handle.has_synced());
+    factory.start().await.unwrap();
+    settle().await;
+    assert!(handle.has_synced());
+    assert!(recorder.take().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -234,6 +252,22 @@ async fn two_handlers_of_one_name_are_refused() {
     rig.source.apply("a", 1);
     settle().await;
     assert_eq!(recorder.take().len(), 1, "the one that was refused is not called");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_is_killed_in_a_call_goes_on_with_that_call() {
+    let rig = mk_rig().await;
+    for name in ["a", "b", "c"] {
+        rig.source.apply(name, 1);
+    }
+    settle().await;
+    let recorder = Arc::new(Recorder { slow: Some(Duration::from_secs(10)), ..Recorder::default() });
+    let handle = rig.add("h", &recorder).await;
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert_eq!(recorder.take(), ["+a@1 i"]);
+    rig.supervisor.get(handle.path()).unwrap().kill();
+    handle.synced().await;
+    assert_eq!(recorder.take(), ["+b@1 i", "+c@1 i"]);
 }
 
 /// Makes the handler's own task panic when it looks for work.

@@ -68,6 +68,18 @@ impl InformerFactory {
         Ok(())
     }
 
+    /// Forgets a source: all its types are unregistered.
+    ///
+    /// # Errors
+    /// When an actor of it cannot be stopped, or somebody registers types of it at the same time.
+    pub async fn remove_source(&self, name: &str) -> Result<(), InformerError> {
+        for informer in self.informers().iter().filter(|informer| &**informer.source() == name) {
+            self.unregister(name, informer.resource_type()).await?;
+        }
+        self.inner.sources.write().remove(name);
+        Ok(())
+    }
+
     /// Watches a type of a source, from now on or from the start on. A type that is registered already stays as
     /// it is, and gets the indexes that it lacks.
     ///

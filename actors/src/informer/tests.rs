@@ -251,6 +251,10 @@ async fn a_snapshot_serves_at_once_and_is_resumed_without_a_list() {
     assert_eq!(rig.source.opened(), ["1"]);
     let snapshot = informer.snapshot();
     assert_eq!((snapshot.objects.len(), snapshot.cursor), (2, Some(Cursor("2".into()))));
+    rig.source.delete("nobody");
+    settle().await;
+    let snapshot = informer.snapshot();
+    assert_eq!(snapshot.cursor, Some(Cursor("3".into())), "a bookmark alone moves it on");
 }
 
 #[tokio::test(start_paused = true)]
@@ -272,4 +276,33 @@ async fn shutdown_stops_the_actors_and_leaves_the_last_state_readable() {
     let error = rig.factory.register("demo", mk_type(), RegisterOptions::default()).await.err().unwrap();
     assert!(matches!(error, InformerError::Supervise { .. }), "{error}");
     assert!(rig.factory.slots().is_empty());
+}
+
+/// Makes the store panic after it applied its first batch, before it committed it.
+struct PanicsAfterApply(std::sync::atomic::AtomicU32);
+
+impl Faults for PanicsAfterApply {
+    fn at(&self, place: &str) -> Fault {
+        let hit = place == "port/store/demo/things.example.test/receive"
+            && self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 1;
+        if hit { Fault::Panic("injected".into()) } else { Fault::None }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_that_has_seen_a_batch_is_not_told_again_when_the_store_applies_it_a_second_time() {
+    let rig = mk_rig_in(Env { faults: Some(Arc::new(PanicsAfterApply(0.into()))), ..Env::system() }).await;
+    let informer = rig.register().await;
+    let port = rig.mk_port();
+    let _subscription = informer.subscribe(port.clone());
+    rig.source.apply("a", 1);
+    rig.factory.start().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(drain(&port), ["+a i"], "the store has applied it, and is down");
+    settle().await;
+    assert!(drain(&port).is_empty(), "it has applied it again");
+    assert_eq!(names(&informer), ["a"]);
+    rig.source.delete("a");
+    settle().await;
+    assert_eq!(drain(&port), ["-a"]);
 }

@@ -1,12 +1,13 @@
 //! An object as its raw JSON plus the metadata parsed out of it in the same pass.
 //!
-//! Invariant: nothing here holds a parsed JSON tree; typed views are made from [`Object::raw`] by whoever
-//! needs one.
+//! Invariant: nothing here holds a parsed JSON tree; typed views are made by whoever needs one, from
+//! [`Object::raw`](crate::object::Object::raw).
 
 mod decode;
 mod error;
 mod intern;
 mod keyed;
+mod parse;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -20,9 +21,11 @@ pub(crate) use keyed::Keyed;
 use std::fmt;
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 
 use self::text::{Span, Texts};
 use crate::id::{Name, ObjectKey, ObjectRef, ResourceType};
+use crate::problem::FieldError;
 
 /// One object of a source. Shared as `Arc<Object>`; never changed after it was made.
 ///
@@ -128,6 +131,15 @@ impl Object {
     /// The JSON of the object after the source's transform.
     pub fn raw(&self) -> &Bytes {
         self.texts.raw()
+    }
+
+    /// The JSON as a type of one's own that names the fields it wants: most of what a
+    /// [`View`](crate::correlation::View) has to do.
+    ///
+    /// # Errors
+    /// The first field that does not fit, with its path and what it must be; never what it is.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Vec<FieldError>> {
+        parse::parse(&self.raw).map_err(|error| vec![error])
     }
 }
 

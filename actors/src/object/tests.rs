@@ -145,6 +145,14 @@ fn nesting_is_accepted_as_deep_as_serde_json_accepts_it_and_no_deeper() {
 }
 
 #[test]
+fn of_repeated_keys_the_last_one_counts() {
+    let object =
+        decode(r#"{"metadata":{"name":"a","uid":"u"},"metadata":{"name":"b","labels":{"k":"1","k":"2"}}}"#).unwrap();
+    assert_eq!((&*object.key().name, object.uid(), object.label("k")), ("b", None, Some("2")));
+    assert_eq!(object.labels().len(), 1);
+}
+
+#[test]
 fn repeated_strings_are_held_once() {
     let decoder = mk_decoder();
     let mk = |name| decoder.decode(format!(r#"{{"metadata":{{"name":"{name}","namespace":"n"}}}}"#));

@@ -218,6 +218,34 @@ async fn silence_and_endless_lists_have_a_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_source_that_lists_again_is_not_followed_before_the_list_ends() {
+    let rig = mk_rig();
+    rig.source.apply("a", 1);
+    rig.after(1).await;
+    for trouble in [Trouble::Fail(retry("refused")), Trouble::Fail(retry("refused")), Trouble::EndlessList] {
+        rig.source.trouble(trouble);
+    }
+    rig.source.cut(retry("gone"));
+    rig.after(60).await;
+    assert_eq!(rig.source.opened(), ["-", "1", "1", "1"], "the last one lists although it could resume");
+    assert_eq!(rig.phase(), Phase::Degraded("watch interrupted: refused".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_lasted_is_opened_again_at_once() {
+    let mut rig = Rig::new(Env::system());
+    for _ in 0..8 {
+        rig.source.trouble(Trouble::Fail(retry("refused")));
+    }
+    rig.start();
+    rig.after(200).await;
+    assert_eq!(rig.source.opened().len(), 9);
+    rig.source.cut(retry("gone"));
+    rig.after(1).await;
+    assert_eq!(rig.source.opened().len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reflector_that_was_killed_resumes_where_it_was() {
     let mut rig = mk_rig();
     rig.source.apply("a", 1);

@@ -239,9 +239,20 @@ impl Lister {
         let shared = &*self.shared;
         let subscribers = shared.subscribers.lock();
         let found = self.run_index_functions(delta);
+        let mut told = Vec::with_capacity(delta.changes.len());
         {
             let mut held = shared.held.write();
             for ((key, change), found) in delta.changes.iter().zip(found) {
+                // A batch that comes again, since the store's actor ended before it could commit it, tells nobody
+                // anything: `old` is what is held.
+                let old = held.get(key).cloned();
+                let same = match (&old, &change.new) {
+                    (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+                    (old, new) => old.is_none() && new.is_none(),
+                };
+                if !same {
+                    told.push((key.clone(), Change { old, ..change.clone() }));
+                }
                 match &change.new {
                     Some(object) => held.set(object, found),
                     None => held.remove(key),
@@ -249,9 +260,9 @@ impl Lister {
             }
             shared.count.set(held.len() as f64);
         }
-        for (_, port) in subscribers.ports.iter().filter(|_| !delta.changes.is_empty()) {
+        for (_, port) in subscribers.ports.iter().filter(|_| !told.is_empty()) {
             port.send(|buffer| {
-                for (key, change) in delta.changes.iter() {
+                for (key, change) in &told {
                     buffer.record(key.clone(), change.clone());
                 }
             });

@@ -1,4 +1,5 @@
-//! The last known state of one resource type: an actor that writes, and [`Lister`]s that read without asking it.
+//! The last known state of one resource type: an actor that writes, and
+//! [`Lister`](crate::store::Lister)s that read without asking it.
 //! The state belongs to the type's slot and outlives the actor, as well as the reflector that feeds it.
 //!
 //! Laws: one writer; a batch is applied as a whole; readers are told of a state only after they can read it;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::stream;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::id::{Name, ObjectKey, ResourceType};
 use crate::object::{Decoder, Object};
@@ -18,8 +18,9 @@ use crate::source::{Cursor, Source, SourceError, SourceEvent, SourceStream};
 pub struct MemorySource {
     name: Name,
     content: Arc<Mutex<Content>>,
-    /// Counts changes and cuts, so that open streams look again.
-    stirred: watch::Sender<u64>,
+    /// Tells of changes and cuts, so that open streams look again. It wakes them in the order in which they began
+    /// to wait; a watch channel would do so in any order, and no run would replay.
+    stirred: Arc<Notify>,
 }
 
 struct Content {
@@ -44,15 +45,13 @@ impl MemorySource {
     /// A source without any types; types that were never added are absent.
     pub fn new(name: &str) -> Self {
         let content = Content { types: BTreeMap::new(), revision: 0, cuts: 0, window: 1_000 };
-        Self { name: name.into(), content: Arc::new(Mutex::new(content)), stirred: watch::Sender::new(0) }
+        Self { name: name.into(), content: Arc::new(Mutex::new(content)), stirred: Arc::default() }
     }
 
     /// A type exists from now on.
     pub fn add_type(&self, resource_type: &ResourceType) {
         self.change(|content| {
-            // Cursors from a former life of the type have expired.
-            let expired = content.revision;
-            content.types.entry(resource_type.clone()).or_insert_with(|| OfType { expired, ..OfType::default() });
+            content.added(resource_type);
         });
     }
 
@@ -63,7 +62,7 @@ impl MemorySource {
 
     /// Whether the reader may list and watch a type.
     pub fn set_forbidden(&self, resource_type: &ResourceType, forbidden: bool) {
-        self.change(|content| content.types.entry(resource_type.clone()).or_default().forbidden = forbidden);
+        self.change(|content| content.added(resource_type).forbidden = forbidden);
     }
 
     /// How many changes a broken watch may miss before it needs a list.
@@ -75,19 +74,37 @@ impl MemorySource {
     ///
     /// # Panics
     /// When the JSON that comes of it is none.
-    #[allow(clippy::expect_used)]
     pub fn apply(&self, resource_type: &ResourceType, namespace: Option<&str>, name: &str, body: &str) {
+        self.apply_labelled(resource_type, namespace, name, &[], body);
+    }
+
+    /// As [`apply`](Self::apply), for an object with labels.
+    ///
+    /// # Panics
+    /// When the JSON that comes of it is none.
+    #[allow(clippy::expect_used)]
+    pub fn apply_labelled(
+        &self,
+        resource_type: &ResourceType,
+        namespace: Option<&str>,
+        name: &str,
+        labels: &[(&str, &str)],
+        body: &str,
+    ) {
         let decoder = Decoder::new(self.name.clone(), resource_type.clone());
         self.change(|content| {
+            content.added(resource_type);
             let revision = content.revision + 1;
-            let of_type = content.types.entry(resource_type.clone()).or_default();
+            let of_type = content.added(resource_type);
             let key = ObjectKey { source: self.name.clone(), namespace: namespace.map(Into::into), name: name.into() };
             let uid = of_type.objects.get(&key).and_then(|held| held.uid().map(str::to_owned));
             let uid = uid.unwrap_or_else(|| format!("u{revision}"));
             let namespace = namespace.map_or(String::new(), |namespace| format!(r#""namespace":"{namespace}","#));
+            let labels: Vec<_> = labels.iter().map(|(key, value)| format!(r#""{key}":"{value}""#)).collect();
+            let labels = labels.join(",");
             let comma = if body.is_empty() { "" } else { "," };
             let raw = format!(
-                r#"{{"apiVersion":"{}","kind":"{}","metadata":{{{namespace}"name":"{name}","uid":"{uid}","resourceVersion":"{revision}"}}{comma}{body}}}"#,
+                r#"{{"apiVersion":"{}","kind":"{}","metadata":{{{namespace}"name":"{name}","uid":"{uid}","resourceVersion":"{revision}","labels":{{{labels}}}}}{comma}{body}}}"#,
                 resource_type.api_version(),
                 resource_type.kind(),
             );
@@ -131,11 +148,20 @@ impl MemorySource {
 
     fn change(&self, change: impl FnOnce(&mut Content)) {
         change(&mut self.content.lock());
-        self.stirred.send_modify(|count| *count += 1);
+        self.stirred.notify_waiters();
     }
 }
 
 impl Content {
+    fn added(&mut self, resource_type: &ResourceType) -> &mut OfType {
+        let revision = &mut self.revision;
+        self.types.entry(resource_type.clone()).or_insert_with(|| {
+            // Cursors from a former life of the type, the newest too, have expired.
+            *revision += 1;
+            OfType { expired: *revision, ..OfType::default() }
+        })
+    }
+
     fn log(&mut self, resource_type: &ResourceType, event: SourceEvent) {
         self.revision += 1;
         let Some(of_type) = self.types.get_mut(resource_type) else { return };
@@ -166,7 +192,6 @@ struct Watching {
     told: Option<u64>,
     cuts: u64,
     ready: VecDeque<Result<SourceEvent, SourceError>>,
-    stirred: watch::Receiver<u64>,
     ended: bool,
 }
 
@@ -194,11 +219,11 @@ impl Watching {
             }
             Some(told) => {
                 let news = of_type.log.iter().filter(|(revision, _)| *revision > told);
-                let mut news: VecDeque<_> = news.map(|(_, event)| Ok(event.clone())).collect();
-                if !news.is_empty() {
-                    news.push_back(Ok(SourceEvent::Bookmark(Cursor(content.revision.to_string().into()))));
+                // A bookmark after each, so that a watch that breaks in between repeats one event at the most.
+                for (revision, event) in news {
+                    let cursor = Cursor(revision.to_string().into());
+                    self.ready.extend([Ok(event.clone()), Ok(SourceEvent::Bookmark(cursor))]);
                 }
-                self.ready.append(&mut news);
             }
         }
         self.told = Some(content.revision);
@@ -213,10 +238,12 @@ impl Watching {
                 self.ended = event.is_err();
                 return Some((event, self));
             }
-            self.stirred.mark_unchanged();
+            let stirred = self.source.stirred.clone();
+            // Made before the look, so that nothing is missed between it and the wait.
+            let stirred = stirred.notified();
             self.fill();
-            if self.ready.is_empty() && self.stirred.changed().await.is_err() {
-                return None;
+            if self.ready.is_empty() {
+                stirred.await;
             }
         }
     }
@@ -234,7 +261,6 @@ impl Source for MemorySource {
             told: from.and_then(|cursor| cursor.0.parse().ok()),
             cuts: self.content.lock().cuts,
             ready: VecDeque::new(),
-            stirred: self.stirred.subscribe(),
             ended: false,
         };
         Box::pin(stream::unfold(watching, Watching::next))

@@ -6,11 +6,17 @@
 mod fault_plan;
 mod memory_disk;
 mod memory_source;
+mod probe;
+mod recorder;
+mod rig;
 mod virtual_clock;
 
 pub use fault_plan::{FaultPlan, FaultRule};
 pub use memory_disk::MemoryDisk;
 pub use memory_source::MemorySource;
+pub use probe::{Mood, Probe, ProbeState, ProbeStep, ProbeTaps};
+pub use recorder::{Call, Recorder};
+pub use rig::Rig;
 pub use virtual_clock::VirtualClock;
 
 use std::future::Future;

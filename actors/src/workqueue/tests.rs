@@ -49,8 +49,9 @@ async fn higher_priorities_come_first_and_a_key_keeps_its_highest() {
     queue.add("late");
     queue.add_with_priority("late", 9);
     queue.add("late");
+    queue.add_with_priority("low", 5);
     let order = [take(&queue).await, take(&queue).await, take(&queue).await];
-    assert_eq!(order, [Some("late"), Some("mid"), Some("low")]);
+    assert_eq!(order, [Some("late"), Some("low"), Some("mid")], "low came before mid and has its priority now");
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,6 +169,7 @@ async fn a_key_added_while_its_last_try_fails_is_not_given_up() {
     queue.add("a");
     work.retry("no");
     assert_eq!(take(&queue).await, Some("a"));
+    assert!(tokio::time::timeout(Duration::ZERO, queue.given_up()).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

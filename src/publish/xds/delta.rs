@@ -22,6 +22,7 @@ impl Session {
         kind: Kind,
         request: &DeltaDiscoveryRequest,
     ) -> Result<(), Violation> {
+        self.catch_up(cache);
         let first = !std::mem::replace(&mut self.types[kind as usize].requested, true);
         if !first && let Ok(nonce) = request.response_nonce.parse() {
             // A late answer is ignored; the subscriptions that come with it are not.

@@ -9,9 +9,12 @@ use tidegate_actors::env::Env;
 use tidegate_actors::problem::Problems;
 use tokio::sync::watch;
 
-use super::cache::{Cache, Checks};
+use super::cache::{Cache, Checks, View};
+use super::kind::Kind;
 use super::options::Options;
-use super::status::ClientStatus;
+use super::scope::Scope;
+use super::status::{ClientStatus, PublishedResource};
+use super::text::{self, TextError, TextResource};
 use crate::model::ModelUpdate;
 
 /// Publishes the model to Envoys over xDS. Cheap to clone; all clones are one publisher.
@@ -75,6 +78,35 @@ impl XdsPublisher {
     pub async fn ready(&self) {
         // It fails only when the sender is gone, which this handle keeps.
         let _ = self.hub.changed.subscribe().wait_for(|version| *version > 0).await;
+    }
+
+    /// Everything that is published, as a delta client of all Gateways would be sent it: by type, then name.
+    /// Certificates are left out, since they hold keys.
+    pub fn resources(&self) -> Vec<PublishedResource> {
+        self.published(Kind::ALL.into_iter().filter(|kind| *kind != Kind::Secret))
+    }
+
+    /// The same as people read it, and certificates too: without their keys.
+    ///
+    /// # Errors
+    /// When what we encoded cannot be read, which would be a defect.
+    pub fn text(&self) -> Result<Vec<TextResource>, TextError> {
+        self.published(Kind::ALL).iter().map(text::text).collect()
+    }
+
+    fn published(&self, kinds: impl IntoIterator<Item = Kind>) -> Vec<PublishedResource> {
+        let cache = self.hub.cache.read();
+        let view = View { scope: Scope::All, inline: false };
+        let mut all = Vec::new();
+        for kind in kinds {
+            let mut names = cache.names(kind, &view);
+            names.sort();
+            all.extend(names.iter().filter_map(|name| cache.get(kind, name, &view)).map(|resource| {
+                let (name, version) = (resource.name.to_string(), resource.version.to_string());
+                PublishedResource { kind, name, version, body: resource.body().flat() }
+            }));
+        }
+        all
     }
 
     /// All connected clients, in the order in which they came.

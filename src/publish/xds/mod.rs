@@ -33,6 +33,8 @@ mod protocol;
 
 mod status;
 
+mod text;
+
 mod report;
 
 mod options;
@@ -49,6 +51,11 @@ mod server;
 
 mod local;
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "../../../tests/support/xds_model.rs"]
+mod testing;
+
 pub use hub::XdsPublisher;
 pub use kind::Kind;
 pub use local::{LocalClient, Sent};
@@ -57,4 +64,5 @@ pub use rope::Rope;
 pub use scope::METADATA_KEY;
 pub use server::{ServerError, XdsServer};
 pub use session::{Violation, WARMING};
-pub use status::{ClientStatus, TypeStatus};
+pub use status::{ClientStatus, PublishedResource, TypeStatus};
+pub use text::{REDACTED, TextError, TextResource, document};

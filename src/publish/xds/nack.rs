@@ -14,6 +14,10 @@ impl Session {
         self.push_event(Event::Nacked { kind });
         let state = &mut self.types[kind as usize];
         state.last_nack = Some(reason.clone());
+        if sent.restores {
+            // It accepted this once. If it does not any more, there is nothing better to offer.
+            return;
+        }
         if sent.items.len() > 1 {
             let second = sent.items.split_off(sent.items.len() / 2);
             for half in [second, sent.items] {
@@ -26,6 +30,10 @@ impl Session {
         let held = Held { version: resource.version, reason: reason.clone() };
         let good = state.known.get(&name).and_then(|known| known.resource.clone());
         state.held.insert(name.clone(), held);
+        if kind == Kind::Secret {
+            // Envoy serves with the old one and remembers the new one, for the next listener that asks.
+            state.restores.extend(good.clone());
+        }
         if matches!(kind, Kind::Cluster | Kind::Endpoints) {
             // It will not become usable, and what leads to it must not wait for that.
             self.give_up_warming(&name);

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidegate_actors::id::{Name, ObjectRef};
 
-use super::encode::HostEncoding;
+use super::encode::{self, HostEncoding};
 use super::kind::Kind;
 use super::rope::{Digest, Rope, Version};
 use super::wire;
-use crate::model::{Cluster, Endpoints, GatewayId, Listener, Secret, VirtualHost};
+use crate::model::{Cluster, Endpoints, GatewayId, Listener, Secret};
 
 /// See the module. Its `Debug` shows no content: it may be a private key.
 pub struct Resource {
@@ -35,8 +35,8 @@ pub enum Source {
     Fixed,
     /// A listener, or those of its filter chains that a scope sees.
     Listener(Arc<Listener>),
-    /// A virtual host with its encoded routes.
-    Host(Arc<VirtualHost>, Arc<HostEncoding>),
+    /// A virtual host: its encoded routes, which hold the routes.
+    Host(Arc<HostEncoding>),
     /// A routing table with its virtual hosts inline.
     Table(Vec<Arc<Resource>>),
     /// A cluster.
@@ -71,6 +71,17 @@ impl Resource {
         Self::new(kind, name, Rope::from(body), digest, gateways, source)
     }
 
+    /// The same again for a client that rejected it, in such a form that the client tries it again. Its version
+    /// stays, since its content does.
+    pub fn again(self: &Arc<Self>, salt: u64) -> Arc<Self> {
+        let Source::Secret(secret) = &self.source else { return self.clone() };
+        let body = Rope::from(encode::encode_secret(secret, Some(salt)));
+        let (kind, name, version) = (self.kind, self.name.clone(), self.version);
+        let delta_head = wire::resource_head(RESOURCES, kind, &name, &version.to_string(), body.len());
+        let (gateways, source) = (self.gateways.clone(), self.source.clone());
+        Arc::new(Self { kind, name, version, gateways, source, body, delta_head })
+    }
+
     /// The encoded message.
     pub fn body(&self) -> &Rope {
         &self.body
@@ -91,7 +102,7 @@ impl Resource {
     /// Whether a route in it leads to a cluster. Costs a look at every route's clusters.
     pub fn routes_to(&self, cluster: &str) -> bool {
         match &self.source {
-            Source::Host(_, encoding) => encoding.routes_to(cluster),
+            Source::Host(encoding) => encoding.routes_to(cluster),
             Source::Table(hosts) => hosts.iter().any(|host| host.routes_to(cluster)),
             _ => false,
         }
@@ -105,8 +116,8 @@ impl Resource {
             (Source::Listener(listener), _) => {
                 listener.chains.iter().flat_map(|chain| chain.origins.iter().cloned()).collect()
             }
-            (Source::Host(_, encoding), Some(Source::Host(_, before))) => encoding.changed_origins(Some(before)),
-            (Source::Host(_, encoding), _) => encoding.changed_origins(None),
+            (Source::Host(encoding), Some(Source::Host(before))) => encoding.changed_origins(Some(before)),
+            (Source::Host(encoding), _) => encoding.changed_origins(None),
             (Source::Table(hosts), good) => {
                 let before: &[Arc<Self>] = if let Some(Source::Table(before)) = good { before } else { &[] };
                 let changed = hosts.iter().filter(|host| !before.iter().any(|old| Arc::ptr_eq(old, host)));

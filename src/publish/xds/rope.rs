@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{BufMut, Bytes};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 /// Bytes in segments.
@@ -41,11 +41,6 @@ impl Rope {
         self.len
     }
 
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// The segments, in order.
     pub fn segments(&self) -> &[Bytes] {
         &self.segments
@@ -58,16 +53,11 @@ impl Rope {
         }
     }
 
-    /// All of it in one piece, for tests and for people.
+    /// All of it in one piece, copied.
     pub fn flat(&self) -> Bytes {
         let mut flat = Vec::with_capacity(self.len);
         self.write(&mut flat);
         Bytes::from(flat)
-    }
-
-    /// Reads it as one buffer.
-    pub fn reader(&self) -> impl Buf + '_ {
-        RopeReader { segments: &self.segments, at: 0, left: self.len }
     }
 }
 
@@ -76,36 +66,6 @@ impl From<Vec<u8>> for Rope {
         let mut rope = Self::with_capacity(1);
         rope.push(Bytes::from(bytes));
         rope
-    }
-}
-
-struct RopeReader<'a> {
-    segments: &'a [Bytes],
-    at: usize,
-    left: usize,
-}
-
-impl Buf for RopeReader<'_> {
-    fn remaining(&self) -> usize {
-        self.left
-    }
-
-    fn chunk(&self) -> &[u8] {
-        self.segments.first().map_or(&[], |segment| &segment[self.at..])
-    }
-
-    fn advance(&mut self, mut count: usize) {
-        self.left -= count;
-        while let Some(first) = self.segments.first() {
-            let here = first.len() - self.at;
-            if count < here {
-                self.at += count;
-                return;
-            }
-            count -= here;
-            self.at = 0;
-            self.segments = &self.segments[1..];
-        }
     }
 }
 
@@ -180,16 +140,13 @@ mod tests {
     }
 
     #[test]
-    fn a_rope_reads_as_its_segments_one_after_the_other() {
+    fn a_rope_is_its_segments_one_after_the_other() {
         let mut rope = Rope::default();
         for part in ["ab", "", "cde", "f"] {
             rope.push(Bytes::copy_from_slice(part.as_bytes()));
         }
         assert_eq!(&rope.flat()[..], b"abcdef");
-        let mut reader = rope.reader();
-        assert_eq!(&reader.copy_to_bytes(3)[..], b"abc");
-        assert_eq!(&reader.copy_to_bytes(3)[..], b"def");
-        assert!(!reader.has_remaining());
+        assert_eq!((rope.len(), rope.segments().len()), (6, 3));
     }
 
     #[test]

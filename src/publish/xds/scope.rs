@@ -74,6 +74,7 @@ fn lookup(metadata: &Struct) -> Option<Option<&ValueKind>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
     use envoy_types::pb::google::protobuf::{ListValue, Value};

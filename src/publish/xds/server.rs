@@ -115,7 +115,7 @@ impl XdsServer {
             });
             serve(hub.options.clone(), service.clone(), incoming.boxed(), stop.clone())
         });
-        let both = futures::future::try_join_all(tcp.into_iter().map(FutureBox::from).chain(unix.map(FutureBox::from)));
+        let both = futures::future::try_join_all(tcp.into_iter().chain(unix));
         let drained = async {
             stop.cancelled().await;
             hub.env.clock.sleep(hub.options.drain).await;

@@ -23,6 +23,7 @@ impl Session {
         kind: Kind,
         request: &DiscoveryRequest,
     ) -> Result<(), Violation> {
+        self.catch_up(cache);
         let first = !std::mem::replace(&mut self.types[kind as usize].requested, true);
         if !first && !request.response_nonce.is_empty() {
             let nonce = request.response_nonce.parse().unwrap_or(0);

@@ -51,6 +51,19 @@ pub struct TypeStatus {
     pub last_nack: Option<String>,
 }
 
+/// One resource as it is published.
+#[derive(Clone, Debug)]
+pub struct PublishedResource {
+    /// Its type.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// Hash of its content, as proxies know it.
+    pub version: String,
+    /// The protobuf message that the type's URL names.
+    pub body: bytes::Bytes,
+}
+
 /// The types of a session.
 pub fn types(session: &Session) -> Vec<TypeStatus> {
     let requested = Kind::ALL.into_iter().filter(|kind| session.state(*kind).requested);

@@ -226,6 +226,12 @@ fn rewrite(c: &mut Checks, raw: raw::UrlRewrite) -> Option<UrlRewrite> {
     (c.unsupported.len() == unsupported).then_some(rewrite)
 }
 
+/// The API allows a replacement without a slash at its start, and even an empty one. A path has one: without it a
+/// backend would be asked for no path at all, and the text would go on the host's name in a redirect.
+fn absolute(path: String) -> Name {
+    if path.starts_with('/') { path.into() } else { format!("/{path}").into() }
+}
+
 fn path_change(c: &mut Checks, raw: raw::PathChange) -> Option<PathChange> {
     let wanted = |kind: &str| raw.r#type == kind;
     for (field, kind, value) in [
@@ -244,8 +250,8 @@ fn path_change(c: &mut Checks, raw: raw::PathChange) -> Option<PathChange> {
         });
     }
     match &*raw.r#type {
-        "ReplaceFullPath" => raw.replace_full_path.map(|path| PathChange::Full(path.into())),
-        "ReplacePrefixMatch" => raw.replace_prefix_match.map(|path| PathChange::Prefix(path.into())),
+        "ReplaceFullPath" => raw.replace_full_path.map(|path| PathChange::Full(absolute(path))),
+        "ReplacePrefixMatch" => raw.replace_prefix_match.map(|path| PathChange::Prefix(absolute(path))),
         _ => {
             c.field("type", |c| c.unsupported("must be ReplaceFullPath or ReplacePrefixMatch"));
             None

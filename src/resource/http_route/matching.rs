@@ -51,7 +51,7 @@ pub(super) fn read(c: &mut Checks, raw: raw::Match) -> Option<RouteMatch> {
         }
         method => Some(method.map(Into::into)),
     });
-    let headers = tests(c, "headers", 4096, raw.headers, |c, name| format::header_name(c, name));
+    let headers = tests(c, "headers", 4096, raw.headers, format::header_name);
     let query = tests(c, "queryParams", 1024, raw.query_params, |c, name| {
         c.ensure(format::is_header_name(name), "must be a name of 1 to 256 characters, those of a header name");
         name.into()

@@ -106,6 +106,25 @@ impl Kind for HttpRoute {
     }
 }
 
+impl HttpRoute {
+    /// The references to parents that are well formed, of an object that may otherwise be broken; each once.
+    pub fn parents_of(raw: &[u8]) -> Vec<ParentRef> {
+        let Ok(raw::Loose { spec: raw::LooseSpec { parent_refs } }) = serde_json::from_slice(raw) else {
+            return Vec::new();
+        };
+        let mut parents: Vec<ParentRef> = Vec::new();
+        for value in parent_refs {
+            let mut checks = Checks::default();
+            let Ok(read) = serde_json::from_value(value) else { continue };
+            let read = parent(&mut checks, read);
+            if checks.errors.is_empty() && !parents.contains(&read) {
+                parents.push(read);
+            }
+        }
+        parents
+    }
+}
+
 fn parent(c: &mut Checks, raw: raw::ParentRef) -> ParentRef {
     let group = raw.group.unwrap_or_else(|| GATEWAY_GROUP.to_owned());
     let kind = raw.kind.unwrap_or_else(|| "Gateway".to_owned());

@@ -9,6 +9,18 @@ pub(super) struct Route {
     pub spec: Spec,
 }
 
+/// Of a route that cannot be read: its parents, as far as they can.
+#[derive(Deserialize)]
+pub(super) struct Loose {
+    pub spec: LooseSpec,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LooseSpec {
+    pub parent_refs: Vec<serde_json::Value>,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Spec {

@@ -267,3 +267,6 @@ fn identity(raw: &str, resource_type: &ResourceType, kit: &Kit) -> Option<Object
     };
     Some(ObjectRef { resource_type: resource_type.clone(), key })
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,11 @@
 //! (nothing at all when the last one was good, unless the kind fails closed); a document that nobody can
 //! identify keeps alive what its file no longer mentions; an unreadable file changes nothing.
 
+mod before;
+
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -12,6 +17,7 @@ use tidegate_actors::id::{Name, ObjectRef};
 use tidegate_actors::object::Object;
 use tidegate_actors::{Map, Set};
 
+use self::before::Before;
 use super::document::{Body, Document, adopt};
 use super::kit::Kit;
 use super::report::Report;
@@ -326,49 +332,3 @@ fn goods(document: &Document) -> impl Iterator<Item = (usize, &Arc<Object>)> {
         _ => None,
     })
 }
-
-/// What a file claimed before it changed.
-#[derive(Default)]
-struct Before {
-    order: Vec<ObjectRef>,
-    seen: Map<ObjectRef, (Vec<Since>, Option<Arc<Object>>)>,
-}
-
-impl Before {
-    fn add(&mut self, id: &ObjectRef, released: Option<Holder>) {
-        let Some(released) = released else { return };
-        if !self.seen.contains_key(id) {
-            self.order.push(id.clone());
-        }
-        let (sinces, object) = self.seen.entry(id.clone()).or_default();
-        sinces.push(released.since);
-        if object.is_none() {
-            *object = released.object;
-        }
-    }
-
-    /// When the file first claimed the object; each claim of several counts once.
-    fn since(&mut self, id: &ObjectRef) -> Option<Since> {
-        let (sinces, _) = self.seen.get_mut(id)?;
-        (!sinces.is_empty()).then(|| sinces.remove(0))
-    }
-
-    fn object(&self, id: &ObjectRef) -> Option<Arc<Object>> {
-        self.seen.get(id)?.1.clone()
-    }
-
-    /// Lets a new document use an old object where it says the same, so that there is one copy of it.
-    fn share(&self, document: &mut Arc<Document>) {
-        let Some(document) = Arc::get_mut(document) else { return };
-        for part in &mut document.parts {
-            if let Body::Good(object) = &mut part.body
-                && let Some(old) = self.object(&object.object_ref()).filter(|old| old.raw() == object.raw())
-            {
-                *object = old;
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -124,7 +124,7 @@ impl Scanner {
         let options = &self.shared.options;
         let clock = self.shared.env.clock.clone();
         let inbox = Inbox::new(options.path.clone());
-        let mut scan = Scan::new(self.shared.clone(), inbox.clone());
+        let mut scan = Scan::new(self.shared.clone(), inbox.clone()).patient();
         if options.watch == WatchMode::Auto {
             match self.watching.start(inbox.clone()) {
                 Ok(watcher) => scan.watch_with(watcher),
@@ -138,10 +138,11 @@ impl Scanner {
                 last_look = started;
             }
             let round = tokio::task::spawn_blocking(move || {
-                scan.round(started, rescan);
-                scan
+                let looked = scan.round(started, rescan);
+                (scan, looked)
             });
-            scan = round.await.map_err(ScanError::Round)?;
+            let looked;
+            (scan, looked) = round.await.map_err(ScanError::Round)?;
             let interval = if scan.is_polling() { options.poll_interval } else { options.rescan_interval };
             let next_look = last_look + interval;
             let ended = clock.now();
@@ -154,7 +155,7 @@ impl Scanner {
             }
             // The first signal after a quiet time is taken up at once, those that follow it together.
             let pause = (ended + options.coalesce).saturating_duration_since(clock.now());
-            if !pause.is_zero() {
+            if looked && !pause.is_zero() {
                 tokio::select! {
                     biased;
                     () = &mut stop => return Ok(()),

@@ -21,8 +21,8 @@ pub struct Options {
     pub rescan_interval: Duration,
     /// How long to wait after one round of changes before the next is taken up; the first is taken up at once.
     pub coalesce: Duration,
-    /// How long a file must stay as it is before an unfinished look of it (still being written, empty, not
-    /// parsable, gone) is believed.
+    /// How long a file must stay as it is before an unfinished look of it (empty, not parsable) is believed. Five
+    /// times as long if it is gone, fifty times if whoever writes it has not closed it.
     pub settle: Duration,
     /// The largest file, in bytes.
     pub max_file_bytes: u64,

@@ -1,6 +1,9 @@
 //! What a plain YAML scalar means in JSON: the core schema of YAML 1.2, plus leading-zero octals, which
 //! Kubernetes' own parser reads as such and which JSON cannot spell.
 
+/// Without the number itself, which may have been meant as a password.
+const TOO_LARGE: &str = "the number is too large; quote it if it is meant as text";
+
 /// Appends a plain (unquoted) scalar as a JSON value.
 ///
 /// # Errors
@@ -66,7 +69,7 @@ pub(super) fn number(text: &str) -> Result<Option<String>, String> {
         && !digits.is_empty()
         && digits.chars().all(|c| c.is_digit(radix))
     {
-        let value = u64::from_str_radix(digits, radix).map_err(|_| format!("`{text}` is too large"))?;
+        let value = u64::from_str_radix(digits, radix).map_err(|_| TOO_LARGE.to_owned())?;
         return Ok(Some(format!("{}{value}", if value == 0 { "" } else { sign })));
     }
     let (mantissa, exponent) = match digits.find(['e', 'E']) {
@@ -94,7 +97,7 @@ pub(super) fn number(text: &str) -> Result<Option<String>, String> {
         json.remove(0);
     }
     let finite = json.parse::<f64>().is_ok_and(f64::is_finite);
-    if finite { Ok(Some(json)) } else { Err(format!("`{text}` is too large; quote it if it is meant as text")) }
+    if finite { Ok(Some(json)) } else { Err(TOO_LARGE.to_owned()) }
 }
 
 #[cfg(test)]

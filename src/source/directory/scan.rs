@@ -2,7 +2,10 @@
 //! it knows no runtime.
 //!
 //! Laws: what is missing is believed only while the directory itself is there, and only after it stayed so;
-//! what looks unfinished is looked at once more before it is reported; a file that did not change is not parsed.
+//! what looks unfinished is looked at once more before it is reported, at the first look too; a file that did not
+//! change is not parsed.
+
+mod content;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -10,22 +13,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tidegate_actors::env::Disk;
-use tidegate_actors::id::Name;
 use tidegate_actors::problem::Serving;
 use tokio::time::Instant;
 
-use super::document::{self, Body};
-use super::ledger::{Placed, Update};
-use super::reader::{self, Job};
 use super::shared::Shared;
 use super::walk::{Stamp, name_of, walk};
 use super::watch::{Inbox, Signal, Watcher, is_manifest};
 
-/// Text of this many bytes is held at once while files are read and parsed.
-const WINDOW: u64 = 8 << 20;
-
-/// A file that is never left alone is looked at all the same, after so many settle times.
+/// A file that is never left alone, or that somebody has open and left unfinished, is believed all the same, after so
+/// many settle times.
 const PATIENCE: u32 = 50;
+
+/// A file that is gone is believed to be, after so many settle times: an editor that moved it out of its way may have
+/// to wait for a busy disk.
+const GONE: u32 = 5;
 
 struct Known {
     stamp: Stamp,
@@ -37,12 +38,16 @@ struct Wait {
     until: Instant,
     /// The content that is believed if it is still there.
     doubted: Option<u128>,
+    /// Whether who wrote it is known to be done.
+    closed: bool,
 }
 
 struct Read {
     stamp: Stamp,
     /// Whether its content is believed whatever it is.
     believed: bool,
+    /// Whether who wrote it is known to be done.
+    closed: bool,
     /// The wait that led here, if any.
     waited: Option<Wait>,
 }
@@ -56,7 +61,7 @@ struct Todo {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum How {
-    /// Nothing is known yet: everything is read and believed.
+    /// Nothing is known yet, unless by an earlier scanner: everything is read.
     First,
     /// What changed is complete.
     AtOnce,
@@ -77,6 +82,10 @@ pub(super) struct Scan {
     root: Option<(u64, u64)>,
     /// Whether it is there and is believed.
     there: bool,
+    /// Whether there will be other rounds, so that what looks unfinished can be looked at again.
+    patient: bool,
+    /// Until when the first look waits for files that look unfinished, once it has begun.
+    first_until: Option<Instant>,
     /// Directories that are not looked into, with the reason.
     closed: BTreeMap<PathBuf, String>,
     left_out: usize,
@@ -95,10 +104,18 @@ impl Scan {
             waiting: BTreeMap::new(),
             root: None,
             there: false,
+            patient: false,
+            first_until: None,
             closed: BTreeMap::new(),
             left_out: 0,
             unwatched: None,
         }
+    }
+
+    /// Expects to be asked for further rounds.
+    pub fn patient(mut self) -> Self {
+        self.patient = true;
+        self
     }
 
     /// Watches with this from now on.
@@ -121,19 +138,23 @@ impl Scan {
         self.waiting.values().map(|wait| wait.due).min()
     }
 
-    /// One round. With `rescan`, everything is looked at, whatever was told.
-    pub fn round(&mut self, now: Instant, rescan: bool) {
+    /// One round. With `rescan`, everything is looked at, whatever was told. Tells whether there was anything to do
+    /// yet, other than to wait for a file to become complete.
+    pub fn round(&mut self, now: Instant, rescan: bool) -> bool {
         let told = self.inbox.take();
         let mut todo = Todo::default();
         let root = self.shared.options.path.clone();
         if !self.root_is_there(&root, now, &mut todo) {
             self.waiting.clear();
-            return self.shared.commit(BTreeMap::new(), false);
+            self.shared.commit(BTreeMap::new(), false);
+            return true;
         }
-        if rescan || told.everything {
+        let mut looked = rescan || told.everything;
+        if looked {
             self.look(&root, How::Patiently, now, &mut todo);
         }
         for (path, signal) in told.paths {
+            looked |= !matches!(signal, Signal::Unfinished | Signal::Touched);
             match signal {
                 Signal::Look => self.look(&path, How::Patiently, now, &mut todo),
                 Signal::Swapped => self.look(&path, How::AtOnce, now, &mut todo),
@@ -148,11 +169,21 @@ impl Scan {
         let due: Vec<_> = self.waiting.iter().filter(|(_, w)| w.due <= now).map(|(path, _)| path.clone()).collect();
         for path in due {
             let Some(wait) = self.waiting.remove(&path) else { continue };
+            looked = true;
             self.inspect(&path, Some(wait), true, now, &mut todo);
         }
         let updates = self.updates(todo, &root, now);
         self.report_directories(&root);
-        self.shared.commit(updates, true);
+        let complete = self.is_complete(now);
+        self.shared.commit(updates, complete);
+        looked
+    }
+
+    /// Whether everything has been taken in once. A file that is just being written when we start would make us
+    /// begin with less than there is, and with less than proxies have from an earlier life of ours.
+    fn is_complete(&mut self, now: Instant) -> bool {
+        let until = *self.first_until.get_or_insert(now + self.shared.options.settle * PATIENCE);
+        !self.patient || now >= until || self.waiting.keys().all(|path| self.known.contains_key(path))
     }
 
     /// Whether the directory is there and may be believed. If it has just come, it is looked through.
@@ -170,7 +201,12 @@ impl Scan {
                     if again {
                         self.look(root, how, now, todo);
                     }
-                    None
+                    // One that cannot be listed is not an empty one.
+                    let closed = if again { self.closed.remove(root) } else { None };
+                    if closed.is_some() && how == How::First {
+                        self.root = None;
+                    }
+                    closed
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some("does not exist".to_owned()),
@@ -253,17 +289,16 @@ impl Scan {
         }
 
         self.closed.retain(|path, _| !path.starts_with(from));
+        if how == How::First {
+            // An earlier scanner's files, of which this one has seen nothing yet.
+            let earlier = self.shared.paths().into_iter().map(|name| root.join(&*name));
+            self.known.extend(earlier.map(|path| (path, Known { stamp: Stamp::default(), hash: None })));
+        }
         let is_closed = |path: &Path| found.failed.keys().any(|directory| path.starts_with(directory));
         let missing = |path: &&PathBuf| path.starts_with(from) && !found.files.contains_key(*path) && !is_closed(path);
         let missing: Vec<_> = self.known.keys().filter(missing).cloned().collect();
         for path in missing {
             self.wait_first(path, now);
-        }
-        if how == How::First {
-            // An earlier scanner's files.
-            let names: BTreeSet<_> = found.files.keys().map(|path| name_of(&root, path)).collect();
-            let gone = self.shared.paths().into_iter().filter(|name| !names.contains(name));
-            todo.gone.extend(gone.map(|name| root.join(&*name)).filter(|path| !is_closed(path)));
         }
         let mut room = self.shared.options.max_files.saturating_sub(self.known.len());
         for (path, stamp) in found.files {
@@ -278,7 +313,13 @@ impl Scan {
             }
             match how {
                 How::Patiently => self.wait_first(path, now),
-                _ => drop(todo.read.insert(path, Read { stamp, believed: how == How::First, waited: None })),
+                How::AtOnce => {
+                    todo.read.insert(path, Read { stamp, believed: false, closed: true, waited: None });
+                }
+                How::First => {
+                    let believed = !self.patient || self.is_at_rest(&stamp);
+                    todo.read.insert(path, Read { stamp, believed, closed: false, waited: None });
+                }
             }
         }
         self.closed.extend(found.failed);
@@ -295,9 +336,9 @@ impl Scan {
                     self.left_out += 1;
                     return;
                 }
-                // Only waiting without a doubt, that is for quiet, ends in belief.
-                let believed = waited.as_ref().is_some_and(|wait| wait.doubted.is_none() || now >= wait.until);
-                todo.read.insert(path.to_owned(), Read { stamp: Stamp::of(&entry), believed, waited });
+                let believed = waited.as_ref().is_some_and(|wait| now >= wait.until);
+                let closed = waited.as_ref().is_none_or(|wait| wait.closed);
+                todo.read.insert(path.to_owned(), Read { stamp: Stamp::of(&entry), believed, closed, waited });
             }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -307,8 +348,13 @@ impl Scan {
                     self.unwatch(&directory);
                 }
                 let gone: Vec<_> = self.known.keys().filter(|known| known.starts_with(path)).cloned().collect();
+                let settle = self.shared.options.settle;
+                let early =
+                    waited.as_ref().map(|wait| wait.until - settle * (PATIENCE - GONE)).filter(|due| now < *due);
                 for path in gone {
-                    if settled {
+                    if let (Some(due), Some(wait)) = (early, &waited) {
+                        self.waiting.insert(path, Wait { due, doubted: None, ..*wait });
+                    } else if settled {
                         todo.gone.insert(path);
                     } else {
                         self.wait_first(path, now);
@@ -325,9 +371,15 @@ impl Scan {
     /// Looks at a path once it has been left alone for a while.
     fn wait(&mut self, path: PathBuf, now: Instant) {
         let until = self.patience(now);
-        let wait = self.waiting.entry(path).or_insert(Wait { due: now, until, doubted: None });
+        let wait = self.waiting.entry(path).or_insert(Wait { due: now, until, doubted: None, closed: false });
         wait.due = wait.until.min(now + self.shared.options.settle);
-        wait.doubted = None;
+        (wait.doubted, wait.closed) = (None, false);
+    }
+
+    /// Whether a file was last written so long ago that nobody is at it.
+    fn is_at_rest(&self, stamp: &Stamp) -> bool {
+        let now = self.shared.env.clock.wall();
+        stamp.written().is_some_and(|written| written + self.shared.options.settle * PATIENCE < now)
     }
 
     fn patience(&self, now: Instant) -> Instant {
@@ -338,94 +390,6 @@ impl Scan {
     fn wait_first(&mut self, path: PathBuf, now: Instant) {
         if !self.waiting.contains_key(&path) {
             self.wait(path, now);
-        }
-    }
-
-    /// Reads and parses what has to be.
-    fn updates(&mut self, mut todo: Todo, root: &Path, now: Instant) -> BTreeMap<Name, Update> {
-        let mut updates = BTreeMap::new();
-        // The directory may have gone away since the round began.
-        if !todo.gone.is_empty() && self.disk.stat(root).is_err() {
-            todo.gone.clear();
-        }
-        for path in todo.gone {
-            self.known.remove(&path);
-            updates.insert(name_of(root, &path), Update::Gone);
-        }
-        for (path, reason) in todo.unreadable {
-            self.forget_content(&path);
-            updates.insert(name_of(root, &path), Update::Unreadable(reason));
-        }
-        let mut window = Vec::new();
-        let mut bytes = 0;
-        let mut reads = todo.read.into_iter().peekable();
-        while let Some((path, read)) = reads.next() {
-            let limit = self.shared.options.max_file_bytes;
-            if read.stamp.len() > limit {
-                let reason = format!("has {} bytes, more than the limit of {limit}; split it", read.stamp.len());
-                let whole = vec![Placed { line: 1, document: document::refused(reason) }];
-                updates.insert(name_of(root, &path), Update::Content(whole));
-                self.known.insert(path, Known { stamp: read.stamp, hash: Some(0) });
-            } else {
-                bytes += read.stamp.len();
-                window.push((path, read));
-            }
-            if bytes >= WINDOW || reads.peek().is_none() {
-                self.window(std::mem::take(&mut window), bytes, root, now, &mut updates);
-                bytes = 0;
-            }
-        }
-        updates
-    }
-
-    fn window(
-        &mut self,
-        window: Vec<(PathBuf, Read)>,
-        bytes: u64,
-        root: &Path,
-        now: Instant,
-        updates: &mut BTreeMap<Name, Update>,
-    ) {
-        let (paths, reads): (Vec<_>, Vec<_>) = window.into_iter().unzip();
-        let contents = reader::read(&*self.disk, &paths, bytes);
-        let mut changed = Vec::new();
-        for ((path, read), content) in paths.into_iter().zip(reads).zip(contents) {
-            match content {
-                Ok((_, hash)) if self.known.get(&path).is_some_and(|known| known.hash == Some(hash)) => {
-                    self.known.insert(path, Known { stamp: read.stamp, hash: Some(hash) });
-                }
-                Ok((content, hash)) => changed.push((path, read, content, hash)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => self.wait_first(path, now),
-                Err(error) => {
-                    self.forget_content(&path);
-                    updates.insert(name_of(root, &path), Update::Unreadable(format!("cannot be read: {error}")));
-                }
-            }
-        }
-        let jobs = changed.iter().map(|(path, _, content, _)| Job {
-            path,
-            content,
-            before: self.shared.documents(&name_of(root, path)),
-        });
-        let parsed = reader::parse(jobs.collect(), &self.shared.kit);
-        for ((path, read, _, hash), documents) in changed.into_iter().zip(parsed) {
-            let name = name_of(root, &path);
-            let doubtful = looks_unfinished(&documents, !self.shared.documents(&name).is_empty());
-            let doubted = read.waited.as_ref().and_then(|wait| wait.doubted);
-            if doubtful && !read.believed && doubted != Some(hash) {
-                let until = read.waited.map_or_else(|| self.patience(now), |wait| wait.until);
-                let due = until.min(now + self.shared.options.settle);
-                self.waiting.insert(path, Wait { due, until, doubted: Some(hash) });
-                continue;
-            }
-            self.known.insert(path, Known { stamp: read.stamp, hash: Some(hash) });
-            updates.insert(name, Update::Content(documents));
-        }
-    }
-
-    fn forget_content(&mut self, path: &Path) {
-        if let Some(known) = self.known.get_mut(path) {
-            known.hash = None;
         }
     }
 
@@ -444,10 +408,4 @@ impl Scan {
         self.shared.say("files", "", left_out);
         self.shared.say_directories(self.closed.iter().map(|(path, reason)| (name_of(root, path), reason.clone())));
     }
-}
-
-/// Whether this may be half of a file: something in it does not parse, or nothing is left of it.
-fn looks_unfinished(documents: &[Placed], had_any: bool) -> bool {
-    let mut bodies = documents.iter().flat_map(|placed| placed.document.parts.iter().map(|part| &part.body));
-    bodies.any(|body| matches!(body, Body::Broken { object: None, .. })) || (documents.is_empty() && had_any)
 }

@@ -102,6 +102,11 @@ impl Shared {
         self.state.lock().ledger.documents(name).to_vec()
     }
 
+    /// Whether it held anything.
+    pub fn has_documents(&self, name: &str) -> bool {
+        !self.state.lock().ledger.documents(name).is_empty()
+    }
+
     /// The files that are known.
     pub fn paths(&self) -> Vec<Name> {
         self.state.lock().ledger.paths().cloned().collect()

@@ -81,7 +81,7 @@ pub(super) fn yaml(file: &[u8]) -> Vec<Piece<'_>> {
             push(start, next, start_line, blank);
             (start, start_line, blank) = (next, line + 1, true);
         } else {
-            blank &= has_no_content(text);
+            blank = blank && has_no_content(text);
         }
         (at, line) = (next, line + 1);
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tidegate_actors::env::{Disk, DiskEntry};
 use tidegate_actors::id::Name;
@@ -10,7 +11,7 @@ use tidegate_actors::id::Name;
 use super::watch::is_manifest;
 
 /// What tells one state of a file from another without reading it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stamp {
     len: u64,
     modified: Option<std::time::SystemTime>,
@@ -24,6 +25,11 @@ impl Stamp {
 
     pub fn len(&self) -> u64 {
         self.len
+    }
+
+    /// When the file was last written, after the Unix epoch.
+    pub fn written(&self) -> Option<Duration> {
+        self.modified?.duration_since(std::time::SystemTime::UNIX_EPOCH).ok()
     }
 }
 
@@ -69,7 +75,7 @@ pub(super) fn name_of(root: &Path, path: &Path) -> Name {
 
 fn failed(found: &mut Walk, path: &Path, error: &io::Error) {
     if error.kind() != io::ErrorKind::NotFound {
-        found.failed.insert(path.to_owned(), format!("cannot look into the directory: {error}"));
+        found.failed.insert(path.to_owned(), format!("cannot be listed: {error}"));
     }
 }
 

@@ -3,13 +3,20 @@
 //! Laws: what comes out is valid JSON; keys are unique; an alias copies what was already written, and the
 //! size limit counts those copies, so a small document cannot grow without bound.
 
+mod merge;
+mod tag;
+
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::ops::Range;
 
 use granit_parser::{Event, Parser, ScalarStyle, Tag};
-use serde_json::value::RawValue;
 use tidegate_actors::Set;
 
+use self::merge::merge_sources;
+use self::tag::{Kind, write_scalar};
 use super::scalar;
 
 /// Why a document is not usable.
@@ -262,49 +269,6 @@ impl Writer {
     }
 }
 
-/// The mappings behind a merge key: one, or a list of them.
-fn merge_sources(json: &[u8]) -> Result<Vec<Entries<'_>>, String> {
-    let parsed = match json.first() {
-        Some(b'{') => serde_json::from_slice::<Entries<'_>>(json).map(|one| vec![one]),
-        _ => serde_json::from_slice::<Vec<Entries<'_>>>(json),
-    };
-    parsed.map_err(|_| "a merge key (`<<`) needs a mapping or a list of mappings".to_owned())
-}
-
-/// The entries of a JSON object, in order.
-struct Entries<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'a> IntoIterator for Entries<'a> {
-    type Item = (String, &'a RawValue);
-    type IntoIter = std::vec::IntoIter<Self::Item>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for Entries<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Entries<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a mapping")
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Entries(entries))
-            }
-        }
-        deserializer.deserialize_map(Visitor)
-    }
-}
-
 /// The text of an aliased scalar that stands where a key does.
 fn key_text(json: &[u8]) -> Result<String, String> {
     match json.first() {
@@ -313,70 +277,3 @@ fn key_text(json: &[u8]) -> Result<String, String> {
         _ => Ok(String::from_utf8_lossy(json).into_owned()),
     }
 }
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    None,
-    Text,
-    Integer,
-    Float,
-    Boolean,
-    Null,
-    Mapping,
-    Sequence,
-}
-
-impl Kind {
-    /// What a tag asks for. Tags of one's own would need code to give them a meaning, and silently dropping
-    /// one would change what its author said.
-    fn of(tag: Option<&Cow<'_, Tag>>) -> Result<Self, String> {
-        let Some(tag) = tag else { return Ok(Self::None) };
-        let original = tag.original();
-        if original == "!" {
-            return Ok(Self::Text);
-        }
-        match tag.core_suffix() {
-            Some("str" | "timestamp") => Ok(Self::Text),
-            Some("int") => Ok(Self::Integer),
-            Some("float") => Ok(Self::Float),
-            Some("bool") => Ok(Self::Boolean),
-            Some("null") => Ok(Self::Null),
-            Some("map") => Ok(Self::Mapping),
-            Some("seq") => Ok(Self::Sequence),
-            _ => Err(format!("tag `{original}` has no meaning in a manifest; remove it")),
-        }
-    }
-}
-
-fn write_scalar(text: &str, style: ScalarStyle, kind: Kind, out: &mut Vec<u8>) -> Result<(), String> {
-    let misfit = |what: &str| Err(format!("tagged as {what} but is not one"));
-    match kind {
-        Kind::None if style == ScalarStyle::Plain => scalar::plain(text, out)?,
-        Kind::None | Kind::Text => scalar::string(text, out),
-        Kind::Mapping | Kind::Sequence => return misfit("a collection"),
-        Kind::Integer | Kind::Float | Kind::Boolean | Kind::Null => {
-            let start = out.len();
-            scalar::plain(text, out)?;
-            let json = &out[start..];
-            let number = json.first().is_some_and(|b| b.is_ascii_digit() || *b == b'-');
-            let fits = match kind {
-                Kind::Integer => number && !json.iter().any(|b| b".e".contains(b)),
-                Kind::Float => number,
-                Kind::Boolean => json == b"true" || json == b"false",
-                _ => json == b"null",
-            };
-            if !fits {
-                return misfit(match kind {
-                    Kind::Integer => "an integer",
-                    Kind::Float => "a number",
-                    Kind::Boolean => "a boolean",
-                    _ => "null",
-                });
-            }
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests;

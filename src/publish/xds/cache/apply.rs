@@ -62,7 +62,7 @@ impl Cache {
         for (id, model) in &update.secrets {
             let name = Name::from(id.to_string());
             let resource = model.as_ref().map(|model| {
-                let body = encode::encode_secret(model);
+                let body = encode::encode_secret(model, None);
                 let (gateways, source) = (model.gateways.clone(), Source::Secret(model.clone()));
                 Resource::small(Kind::Secret, name.clone(), body, gateways, source)
             });
@@ -72,7 +72,7 @@ impl Cache {
         let hosts = update.virtual_hosts.iter().map(|(id, model)| {
             let name = Name::from(id.to_string());
             let previous = self.hosts.get(&name).and_then(|host| match &host.source {
-                Source::Host(_, encoding) => Some(encoding),
+                Source::Host(encoding) => Some(encoding),
                 _ => None,
             });
             let Some(model) = model else {
@@ -80,7 +80,7 @@ impl Cache {
                 return HostStep { name, resource: None, gained: Vec::new(), lost };
             };
             let encoded = encode::encode_virtual_host(model, previous.map(|encoding| &**encoding));
-            let (gateways, source) = ([model.gateway.clone()].into(), Source::Host(model.clone(), encoded.encoding));
+            let (gateways, source) = ([model.gateway.clone()].into(), Source::Host(encoded.encoding));
             let (kind, body, digest) = (Kind::VirtualHost, encoded.body, encoded.digest);
             let resource = Resource::new(kind, name.clone(), body, digest, gateways, source);
             HostStep { name, resource: Some(resource), gained: encoded.gained, lost: encoded.lost }
@@ -156,7 +156,7 @@ impl Cache {
                 if resource.is_none() {
                     self.endpoints.remove(&name);
                 } else {
-                    self.endpoints.entry(name.clone()).or_insert_with_key(|name| no_endpoints(name));
+                    self.endpoints.entry(name.clone()).or_insert_with_key(no_endpoints);
                 }
             }
             Kind::Secret if came_or_went => touched.certificates = true,
@@ -255,7 +255,8 @@ fn sentinel_of(table: &str) -> Name {
     format!("{table}/{}", encode::SENTINEL).into()
 }
 
-fn no_endpoints(cluster: &Name) -> Arc<Resource> {
+/// The endpoints of a cluster that has none, or is not there any more.
+pub fn no_endpoints(cluster: &Name) -> Arc<Resource> {
     let body = encode::encode_no_endpoints(cluster);
     Resource::small(Kind::Endpoints, cluster.clone(), body, [].into(), Source::Fixed)
 }

@@ -98,7 +98,7 @@ impl Cache {
     fn objects_leading_to(&self, cluster: &Name) -> Vec<ObjectRef> {
         let hosts = self.hosts_leading_to(cluster).filter_map(|host| self.hosts.get(host));
         let encodings = hosts.filter_map(|host| match &host.source {
-            Source::Host(_, encoding) => Some(Arc::clone(encoding)),
+            Source::Host(encoding) => Some(Arc::clone(encoding)),
             _ => None,
         });
         let mut objects = BTreeSet::new();

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tidegate_actors::Map;
 use tidegate_actors::id::Name;
 
-pub use apply::Step;
+pub use apply::no_endpoints;
 pub use check::Checks;
 pub use log::{Entry, Log};
 
@@ -82,6 +82,13 @@ impl Scoped {
 
 impl Default for Cache {
     fn default() -> Self {
+        Self::with_log(LOG)
+    }
+}
+
+impl Cache {
+    /// Empty; remembers so many changes.
+    pub fn with_log(capacity: usize) -> Self {
         Self {
             version: 0,
             clusters: Map::default(),
@@ -92,12 +99,10 @@ impl Default for Cache {
             hosts: Map::default(),
             hosts_of: Map::default(),
             leads: Map::default(),
-            log: Log::new(LOG),
+            log: Log::new(capacity),
         }
     }
-}
 
-impl Cache {
     /// The model's version that it stands at; 0 before the first update, when nobody may be told anything.
     pub fn version(&self) -> u64 {
         self.version

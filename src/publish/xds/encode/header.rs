@@ -46,6 +46,32 @@ pub fn edits(model: &HeaderEdit) -> Edits {
     edits
 }
 
+/// What two edits do one after the other, as one. The host of the first is left to whoever calls: it is no header to
+/// Envoy.
+pub fn then(first: &HeaderEdit, next: &HeaderEdit) -> HeaderEdit {
+    let sets = |edit: &HeaderEdit, name: &Name| edit.set.iter().any(|(other, _)| other == name);
+    let adds = |edit: &HeaderEdit, name: &Name| edit.add.iter().any(|(other, _)| other == name);
+    let stays = |(name, _): &&(Name, Name)| {
+        !first.remove.contains(name) && !next.remove.contains(name) && !sets(next, name) && !is_host(name)
+    };
+    let mut both = HeaderEdit {
+        set: first.set.iter().filter(stays).chain(&next.set).cloned().collect(),
+        add: first.add.iter().filter(stays).cloned().collect(),
+        remove: first.remove.iter().filter(|name| !sets(next, name) && !adds(next, name)).cloned().collect(),
+    };
+    for added in &next.add {
+        // Removed by the first, a header comes back with this value alone.
+        let comes_back = first.remove.contains(&added.0) && !sets(&both, &added.0);
+        if comes_back { both.set.push(added.clone()) } else { both.add.push(added.clone()) }
+    }
+    for name in &next.remove {
+        if !both.remove.contains(name) {
+            both.remove.push(name.clone());
+        }
+    }
+    both
+}
+
 fn is_host(name: &str) -> bool {
     name == "host" || name == ":authority"
 }

@@ -27,8 +27,9 @@ use super::{address, ads, duration, number, yes};
 use crate::model::{FilterChain, Listener, Protocol, TlsTermination};
 use crate::publish::xds::scope::Scope;
 
-/// What the proxy's own statistics of a filter chain begin with, before its name.
-pub const LISTENER_STAT_PREFIX: &str = "tidegate/";
+/// What the proxy's own statistics of a filter chain begin with, before its routing table's name: each socket's HTTP
+/// and each HTTPS listener has its own.
+const STAT_PREFIX: &str = "tidegate/";
 
 /// Nothing is forwarded on a stream for so long: it is dead. Longer than most keep-alives of WebSocket and gRPC.
 const STREAM_IDLE: Duration = Duration::from_secs(300);
@@ -87,7 +88,7 @@ fn connection_manager(model: &FilterChain) -> HttpConnectionManager {
     // Access logs, authorization and rate limits become filters here when `model.policies` has a slot for them.
     let router = Router { suppress_envoy_headers: true, ..Router::default() };
     HttpConnectionManager {
-        stat_prefix: format!("{LISTENER_STAT_PREFIX}{}", model.name),
+        stat_prefix: format!("{STAT_PREFIX}{}", model.route_config),
         // HTTP/1 or HTTP/2 by ALPN, and on clear text by the preface (h2c with prior knowledge).
         codec_type: CodecType::Auto.into(),
         route_specifier: Some(RouteSpecifier::Rds(Rds {

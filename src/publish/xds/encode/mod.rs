@@ -13,10 +13,10 @@ mod virtual_host;
 
 pub use cluster::encode_cluster;
 pub use endpoint::{encode_endpoints, encode_no_endpoints};
-pub use listener::{LISTENER_STAT_PREFIX, encode_listener};
+pub use listener::encode_listener;
 pub use route_config::{SENTINEL, encode_inline_route_config, encode_route_config, encode_sentinel};
 pub use secret::encode_secret;
-pub use virtual_host::{Encoded, HostEncoding, encode_virtual_host};
+pub use virtual_host::{HostEncoding, encode_virtual_host};
 
 use std::time::Duration;
 
@@ -58,3 +58,7 @@ fn number(value: u32) -> Option<protobuf::UInt32Value> {
 fn yes() -> Option<protobuf::BoolValue> {
     Some(protobuf::BoolValue { value: true })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;

@@ -28,10 +28,10 @@ use envoy_types::pb::envoy::r#type::v3::{FractionalPercent, fractional_percent::
 use envoy_types::util::pack_any;
 use tidegate_actors::id::Name;
 
-use super::header::{edits, matcher, regex};
+use super::header::{Edits, edits, matcher, regex, then};
 use super::{duration, number};
 use crate::model::{
-    Backend, Match, Mirror, PathMatch, PathRewrite, Redirect, Route, RouteAction, RouteFilters, Timeouts,
+    Backend, HeaderEdit, Match, Mirror, PathMatch, PathRewrite, Redirect, Route, RouteAction, RouteFilters, Timeouts,
 };
 
 /// The cluster that never exists: what is sent to it is answered 500.
@@ -39,21 +39,32 @@ const NOWHERE: &str = "~nowhere";
 
 /// Translates a route of a virtual host with this domain.
 pub fn route(model: &Route, domain: &str) -> Entry {
-    let request = edits(&model.filters.request);
+    let mut request = edits(&model.filters.request);
     let response = edits(&model.filters.response);
+    let host = request.host.take();
+    // A request passes its rule's filters and then its backend's; an answer passes them the other way. Envoy edits both
+    // in the answer's order. So where both have edits of requests, each backend gets the rule's too, and the route none.
+    let own = |backends: &[Backend]| backends.iter().any(|backend| backend.filters.request != HeaderEdit::default());
+    let outer = match &model.action {
+        RouteAction::Forward { backends, .. } if own(backends) => {
+            request = Edits::default();
+            model.filters.request.clone()
+        }
+        _ => HeaderEdit::default(),
+    };
     let action = match &model.action {
         RouteAction::Forward { backends, .. } if backends.iter().all(|backend| backend.cluster.is_none()) => {
             respond(500)
         }
         RouteAction::Forward { backends, mirrors, path_rewrite, host_rewrite, timeouts } => {
-            let host = host_rewrite.as_ref().map(|rewrite| &rewrite.0).or(request.host.as_ref());
+            let host = host_rewrite.as_ref().map(|rewrite| &rewrite.0).or(host.as_ref());
             Action::Route(Forward {
                 cluster_not_found_response_code: if backends.iter().any(|backend| backend.cluster.is_none()) {
                     ClusterNotFoundResponseCode::InternalServerError.into()
                 } else {
                     ClusterNotFoundResponseCode::ServiceUnavailable.into()
                 },
-                cluster_specifier: Some(destination(backends)),
+                cluster_specifier: Some(destination(backends, &outer)),
                 host_rewrite_specifier: host.map(|host| HostRewriteSpecifier::HostRewriteLiteral(host.to_string())),
                 request_mirror_policies: mirrors.iter().map(mirror).collect(),
                 ..limits(timeouts, path(path_rewrite.as_ref(), &model.matching.path))
@@ -125,15 +136,16 @@ fn matching(model: &Match) -> RouteMatch {
     }
 }
 
-/// One backend is a cluster; several, or one with edits of its own, are weighted clusters.
-fn destination(backends: &[Backend]) -> ClusterSpecifier {
+/// One backend is a cluster; several, or one with edits of its own, are weighted clusters. `outer` are edits of
+/// requests that come before each backend's own.
+fn destination(backends: &[Backend], outer: &HeaderEdit) -> ClusterSpecifier {
     if let [Backend { cluster: Some(cluster), filters, .. }] = backends
         && *filters == RouteFilters::default()
     {
         return ClusterSpecifier::Cluster(cluster.to_string());
     }
     let clusters = backends.iter().map(|backend| {
-        let request = edits(&backend.filters.request);
+        let request = edits(&then(outer, &backend.filters.request));
         let response = edits(&backend.filters.response);
         ClusterWeight {
             name: backend.cluster.as_ref().map_or_else(|| NOWHERE.to_owned(), ToString::to_string),

@@ -7,7 +7,14 @@ use prost::Message as _;
 use crate::model::Secret;
 
 /// Encodes a certificate chain with its key.
-pub fn encode_secret(model: &Secret) -> Vec<u8> {
+///
+/// Envoy 1.40 takes note of a secret before it tries it: sent again after it was rejected, the same bytes are
+/// accepted and ignored. A `salt` makes them others, by a line after the last certificate that PEM skips.
+pub fn encode_secret(model: &Secret, salt: Option<u64>) -> Vec<u8> {
+    let mut chain = model.certificate_chain.to_vec();
+    if let Some(salt) = salt {
+        chain.extend_from_slice(format!("\n# {salt}\n").as_bytes());
+    }
     let inline = |bytes: &[u8]| {
         Some(DataSource {
             specifier: Some(data_source::Specifier::InlineBytes(bytes.to_vec())),
@@ -17,7 +24,7 @@ pub fn encode_secret(model: &Secret) -> Vec<u8> {
     Tls {
         name: model.id.to_string(),
         r#type: Some(secret::Type::TlsCertificate(TlsCertificate {
-            certificate_chain: inline(&model.certificate_chain),
+            certificate_chain: inline(&chain),
             private_key: inline(&model.private_key),
             ..TlsCertificate::default()
         })),

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 pub use state::{Held, InFlight, Item, Known, Pending, TypeState};
 
-use super::cache::{Cache, View, table_of};
+use super::cache::{Cache, Entry, View, table_of};
 use super::kind::Kind;
 use super::resource::Resource;
 
@@ -145,36 +145,51 @@ impl Session {
 
     /// The cache changed.
     pub fn on_change(&mut self, cache: &Cache, now: Instant) {
-        match cache.changes_since(self.seen) {
-            Some(entries) => {
-                for entry in entries {
-                    self.note(cache, entry.kind, &entry.name, entry.version, entry.since);
+        self.catch_up(cache);
+        self.advance(cache, now);
+    }
+
+    /// Looks at what changed in the cache; before anything else, so that what a request finds is what was seen.
+    pub(super) fn catch_up(&mut self, cache: &Cache) {
+        if self.seen == cache.version() {
+            return;
+        }
+        if self.types.iter().any(|state| state.requested) {
+            match cache.changes_since(self.seen) {
+                Some(entries) => {
+                    for entry in entries {
+                        self.note(entry);
+                    }
                 }
-            }
-            None => {
-                for kind in Kind::ALL {
-                    self.mark_all(cache, kind);
+                None => {
+                    for kind in Kind::ALL {
+                        self.mark_all(cache, kind);
+                    }
                 }
             }
         }
         self.seen = cache.version();
-        self.advance(cache, now);
     }
 
     /// Time went by.
     pub fn on_tick(&mut self, cache: &Cache, now: Instant) {
+        self.catch_up(cache);
         self.warming.retain(|_, deadline| *deadline > now);
         self.settles = self.settles.filter(|deadline| *deadline > now);
         self.advance(cache, now);
     }
 
-    fn note(&mut self, cache: &Cache, kind: Kind, name: &Name, version: u64, since: Option<Instant>) {
-        if kind == Kind::VirtualHost && self.view.inline {
-            let table = Name::from(table_of(name));
-            return self.note(cache, Kind::RouteConfig, &table, version, since);
-        }
+    fn note(&mut self, entry: &Entry) {
+        let Entry { version, since, kind, name } = entry;
+        let table;
+        let (kind, name) = if *kind == Kind::VirtualHost && self.view.inline {
+            table = Name::from(table_of(name));
+            (Kind::RouteConfig, &table)
+        } else {
+            (*kind, name)
+        };
         if self.is_wanted(kind, name) {
-            self.types[kind as usize].mark(name, version, since, false);
+            self.types[kind as usize].mark(name, *version, *since, false);
         }
     }
 
@@ -221,7 +236,9 @@ impl Session {
         self.events.push(Event::Acked { kind, since });
         self.types[kind as usize].acked = Some(sent.version);
         for Item { name, resource, .. } in sent.items {
-            self.heal(kind, &name);
+            if !sent.restores {
+                self.heal(kind, &name);
+            }
             match resource {
                 Some(resource) => {
                     let state = &mut self.types[kind as usize];
@@ -232,12 +249,7 @@ impl Session {
                     }
                     self.on_accepted(cache, kind, &name);
                 }
-                None => {
-                    self.types[kind as usize].known.remove(&name);
-                    if kind == Kind::Cluster {
-                        self.types[Kind::Endpoints as usize].known.remove(&name);
-                    }
-                }
+                None => drop(self.types[kind as usize].known.remove(&name)),
             }
         }
     }
@@ -276,7 +288,7 @@ impl Session {
             let hosts = &mut self.types[Kind::VirtualHost as usize];
             let of_table = |host: &Name| table_of(host) == &**name && !hosts.names.contains(host);
             let forgotten: Vec<Name> = hosts.known.keys().filter(|host| of_table(host)).cloned().collect();
-            hosts.pending.retain(|host, _| !(table_of(host) == &**name) || hosts.names.contains(host));
+            hosts.pending.retain(|host, _| table_of(host) != &**name || hosts.names.contains(host));
             for host in forgotten {
                 hosts.known.remove(&host);
             }
@@ -305,3 +317,7 @@ impl Session {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;

@@ -11,7 +11,7 @@ use tidegate_actors::id::Name;
 use tokio::time::Instant;
 
 use super::{InFlight, Item, Pending, Response, Session, WARMING};
-use crate::publish::xds::cache::{Cache, table_of};
+use crate::publish::xds::cache::{Cache, no_endpoints, table_of};
 use crate::publish::xds::kind::Kind;
 use crate::publish::xds::resource::Resource;
 use crate::publish::xds::rope::Digest;
@@ -57,6 +57,18 @@ impl Session {
     }
 
     fn fill(&mut self, cache: &Cache, kind: Kind) {
+        let restores = std::mem::take(&mut self.types[kind as usize].restores);
+        if !restores.is_empty() {
+            let version = cache.version();
+            let pending = Pending { first: version, last: version, since: None, force: true };
+            let item =
+                |resource: Arc<Resource>| Item { name: resource.name.clone(), resource: Some(resource), pending };
+            self.send(cache, kind, restores.into_iter().map(item).collect());
+            if let Some(sent) = &mut self.types[kind as usize].in_flight {
+                sent.restores = true;
+            }
+            return;
+        }
         while let Some(group) = self.types[kind as usize].suspects.pop() {
             let items: Vec<Item> = group.into_iter().filter_map(|name| self.suspect(cache, kind, name)).collect();
             if !items.is_empty() && self.send(cache, kind, items) {
@@ -89,6 +101,7 @@ impl Session {
         let pending = pending.unwrap_or(Pending { first: version, last: version, since: None, force: false });
         let wanted = state.wants(&name);
         let resource = cache.get(kind, &name, &self.view).filter(|_| wanted);
+        let resource = resource.map(|resource| resource.again(self.nonce));
         (resource.is_some() || (wanted && self.state(kind).known.contains_key(&name))).then_some(Item {
             name,
             resource,
@@ -104,6 +117,9 @@ impl Session {
             }
             let known = self.state(kind).known.contains_key(name);
             return match (pending.force, known) {
+                // A cluster that went before the client asked for its endpoints: it waits for them, and for nothing
+                // else until it has them. State of the world knows no other way to say that there are none.
+                (true, _) if kind == Kind::Endpoints && self.view.inline => Verdict::Send(Some(no_endpoints(name))),
                 (true, _) => Verdict::Send(None),
                 // The table is gone and the client still has it: an old listener drains with it, and must not be
                 // emptied under its connections. The virtual hosts go when the client gives the table up.
@@ -116,9 +132,9 @@ impl Session {
         let state = self.state(kind);
         if !pending.force {
             if state.known.get(name).is_some_and(|known| known.version == Some(resource.version)) {
-                // The object went back to what the client has: there is nothing to hold back any more.
-                self.heal(kind, name);
-                return Verdict::Drop;
+                // If the object went back to this, the client must be too: it may have kept some of what it rejects.
+                let back = state.held.contains_key(name);
+                return if back { Verdict::Send(Some(resource)) } else { Verdict::Drop };
             }
             if state.held.get(name).is_some_and(|held| held.version == resource.version) {
                 return Verdict::Drop;
@@ -219,7 +235,7 @@ impl Session {
         let sent: Set<Name> = items.iter().map(|item| item.name.clone()).collect();
         state.owes = false;
         state.last_nonce = self.nonce;
-        state.in_flight = Some(InFlight { nonce: self.nonce, version: version.clone(), items });
+        state.in_flight = Some(InFlight { nonce: self.nonce, version: version.clone(), items, restores: false });
         if kind == Kind::Cluster {
             // A changed cluster starts from nothing and waits for its endpoints, without asking for them again.
             let endpoints = &mut self.types[Kind::Endpoints as usize];

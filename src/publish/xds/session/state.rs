@@ -33,6 +33,8 @@ pub struct TypeState {
     pub in_flight: Option<InFlight>,
     /// After a NACK: groups of names to be sent apart, the next one last.
     pub suspects: Vec<Vec<Name>>,
+    /// Good versions of what it rejects, to be sent to it again.
+    pub restores: Vec<Arc<Resource>>,
     /// What it rejects.
     pub held: BTreeMap<Name, Held>,
     /// Nonce of the latest response.
@@ -82,6 +84,8 @@ pub struct InFlight {
     pub version: String,
     /// What it changes, sorted by name.
     pub items: Vec<Item>,
+    /// It restores good versions, and says nothing about the current ones.
+    pub restores: bool,
 }
 
 /// A resource that a client rejects.

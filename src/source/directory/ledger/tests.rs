@@ -1,3 +1,5 @@
+//! Who defines what, what breaks and what stays, and that history leaves no trace but the last good versions.
+
 use std::path::Path;
 
 use proptest::prelude::*;

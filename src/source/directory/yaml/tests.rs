@@ -1,3 +1,5 @@
+//! What YAML means in JSON, and what it may not say.
+
 use super::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};

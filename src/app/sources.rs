@@ -1,0 +1,89 @@
+//! Sources and the correlations that read them: added at the start, and whenever the config changes.
+
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use tidegate_actors::id::Name;
+use tidegate_actors::informer::RegisterOptions;
+
+use super::App;
+use crate::builder::{SourceContext, Tidegate, Wire};
+use crate::config::{Config, SourceConfig};
+
+impl App {
+    /// The gateway's correlation, and those that another binary brought along.
+    pub(super) async fn add_correlations(&self, tidegate: &Tidegate, config: &Config) -> anyhow::Result<()> {
+        let mut all: Vec<Arc<dyn Wire>> = vec![Arc::new(self.correlation.clone())];
+        for extra in tidegate.correlations.iter().filter_map(|make| make(config, &self.env, &self.problems)) {
+            for child in extra.children {
+                self.add(child).await?;
+            }
+            all.push(extra.correlation);
+        }
+        *self.correlations.write() = all;
+        Ok(())
+    }
+
+    /// Makes a source, starts what it needs, and connects it to every correlation.
+    pub(super) async fn add_source(
+        &self,
+        tidegate: &Tidegate,
+        config: &Config,
+        source: &SourceConfig,
+    ) -> anyhow::Result<()> {
+        let make = tidegate.sources.get(&source.kind);
+        let make =
+            make.ok_or_else(|| anyhow!("source `{}`: nobody registered the kind `{}`", source.name, source.kind))?;
+        let catalogue = Arc::new(tidegate.catalogue.clone());
+        let name = Name::from(source.name.as_str());
+        let context = SourceContext {
+            name: name.clone(),
+            env: &self.env,
+            problems: &self.problems,
+            catalogue: &catalogue,
+            limits: &config.limits,
+        };
+        let parts = make(source, &context).map_err(|error| anyhow!("source `{}`: {error}", source.name))?;
+        let children = parts.children.iter().map(|child| child.name().clone()).collect();
+        self.source_children.lock().insert(name.clone(), children);
+        for child in parts.children {
+            self.add(child).await?;
+        }
+        self.factory.add_source(parts.source)?;
+        let correlations = self.correlations.read().clone();
+        for correlation in correlations {
+            for resource_type in correlation.resource_types() {
+                let served = catalogue.get(resource_type.group(), resource_type.kind());
+                if served.is_some_and(|entry| entry.resource_type != *resource_type) {
+                    // Another version of the kind is what sources serve.
+                    continue;
+                }
+                let options = RegisterOptions::default();
+                let informer = self.factory.register(&name, resource_type.clone(), options).await?;
+                correlation.add_informer(&informer);
+            }
+        }
+        // What was asked for before the source was there is asked of it too.
+        for resource_type in self.watches.list().iter().filter_map(|watch| watch.watched.resource_type().ok()) {
+            self.factory.register(&name, resource_type, RegisterOptions::default()).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes a source away, with everything that came from it.
+    pub(super) async fn remove_source(&self, name: &str) -> anyhow::Result<()> {
+        let name = Name::from(name);
+        let correlations = self.correlations.read().clone();
+        for correlation in correlations {
+            for resource_type in correlation.resource_types() {
+                correlation.remove_input(resource_type, &name);
+            }
+        }
+        self.factory.remove_source(&name).await?;
+        let children = self.source_children.lock().remove(&name).unwrap_or_default();
+        for child in children.iter().rev() {
+            self.supervisor.remove(child).await?;
+        }
+        Ok(())
+    }
+}

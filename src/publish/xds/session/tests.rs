@@ -1,0 +1,7 @@
+//! The rules of the protocol, one test each, on the state machine alone.
+
+mod delta;
+mod nack;
+mod order;
+mod rig;
+mod sotw;

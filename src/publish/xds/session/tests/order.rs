@@ -1,0 +1,206 @@
+//! Make before break, and what virtual hosts owe to Envoy.
+
+use std::time::Duration;
+
+use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+
+use super::rig::{Rig, added, kinds, mk_delta, only, removed, versions};
+use crate::publish::xds::kind::Kind;
+use crate::publish::xds::session::{Response, WARMING};
+use crate::publish::xds::testing::*;
+
+const A: &str = "test/apps/a/80";
+const B: &str = "test/apps/b/80";
+const TABLE: &str = "http/127.0.0.1:8080";
+const HOST: &str = "http/127.0.0.1:8080/a.example.com";
+const SENTINEL: &str = "http/127.0.0.1:8080/~ none";
+
+fn mk_a(version: u64) -> Update {
+    Update::to(version).service("a", &[]).listener(mk_http_listener(8080, &["public"])).host(mk_host(
+        &mk_table(8080),
+        "a.example.com",
+        [mk_route_to("a")],
+    ))
+}
+
+/// A client with everything, as Envoy asks for it.
+fn mk_settled() -> Rig {
+    let mut rig = Rig::delta();
+    rig.apply(mk_a(1));
+    for (kind, names) in [
+        (Kind::Cluster, &[][..]),
+        (Kind::Endpoints, &[A][..]),
+        (Kind::Listener, &[]),
+        (Kind::RouteConfig, &[TABLE]),
+        (Kind::VirtualHost, &[]),
+    ] {
+        let responses = rig.subscribe(kind, names);
+        rig.settle(responses);
+    }
+    assert_eq!(rig.session.live(), 1);
+    rig
+}
+
+fn find(responses: &[Response], kind: Kind) -> &Response {
+    responses.iter().find(|response| response.kind == kind).unwrap()
+}
+
+#[test]
+fn an_endpoint_change_sends_endpoints_and_nothing_else() {
+    let mut rig = mk_settled();
+    let responses = rig.apply(Update::to(2).endpoints(mk_endpoints("a", &["10.0.0.1:80".parse().unwrap()])));
+    assert_eq!(kinds(&responses), [Kind::Endpoints]);
+    assert_eq!(added(&responses[0]), [A]);
+}
+
+#[test]
+fn a_route_change_sends_one_virtual_host_and_nothing_else() {
+    let mut rig = mk_settled();
+    let responses = rig.apply(Update::to(2).host(mk_host(&mk_table(8080), "a.example.com", [])));
+    assert_eq!(kinds(&responses), [Kind::VirtualHost]);
+    assert_eq!(added(&responses[0]), [HOST]);
+}
+
+#[test]
+fn routes_wait_for_a_new_cluster_to_have_its_endpoints() {
+    let mut rig = mk_settled();
+    let host = mk_host(&mk_table(8080), "a.example.com", [mk_route_to("b")]);
+    let cluster = only(rig.apply(Update::to(2).service("b", &[]).host(host)));
+    assert_eq!((cluster.kind, added(&cluster)), (Kind::Cluster, vec![B]));
+    // Envoy asks for the endpoints first, and acknowledges the cluster when it has them.
+    let endpoints = only(rig.subscribe(Kind::Endpoints, &[B]));
+    assert_eq!((endpoints.kind, added(&endpoints)), (Kind::Endpoints, vec![B]));
+    let routes = only(rig.ack(&endpoints));
+    assert_eq!((routes.kind, added(&routes)), (Kind::VirtualHost, vec![HOST]));
+}
+
+#[test]
+fn other_routes_do_not_wait_for_a_new_cluster() {
+    let mut rig = mk_settled();
+    let table = mk_table(8080);
+    let update = Update::to(2)
+        .service("b", &[])
+        .host(mk_host(&table, "b.example.com", [mk_route_to("b")]))
+        .host(mk_host(&table, "c.example.com", [mk_route_to("a")]));
+    let responses = rig.apply(update);
+    assert_eq!(added(find(&responses, Kind::VirtualHost)), [format!("{TABLE}/c.example.com")]);
+}
+
+#[test]
+fn routes_do_not_wait_for_ever() {
+    let mut rig = mk_settled();
+    let host = mk_host(&mk_table(8080), "a.example.com", [mk_route_to("b")]);
+    rig.apply(Update::to(2).service("b", &[]).host(host));
+    assert!(rig.pass(WARMING - Duration::from_millis(1)).is_empty());
+    assert_eq!(added(&only(rig.pass(Duration::from_millis(1)))), [HOST]);
+}
+
+#[test]
+fn a_cluster_goes_after_its_last_route_was_confirmed_gone() {
+    let mut rig = mk_settled();
+    let responses = rig.apply(Update::to(2).no_service("a").host(mk_host(&mk_table(8080), "a.example.com", [])));
+    assert_eq!(kinds(&responses), [Kind::VirtualHost]);
+    let removal = only(rig.ack(&responses[0]));
+    assert_eq!((removal.kind, removed(&removal)), (Kind::Cluster, vec![A]));
+    let last = only(rig.ack(&removal));
+    assert_eq!((last.kind, removed(&last)), (Kind::Endpoints, vec![A]), "its endpoints go after it");
+}
+
+#[test]
+fn a_changed_cluster_has_its_endpoints_sent_again() {
+    let mut rig = mk_settled();
+    let mut changed = mk_cluster("a");
+    changed.connect_timeout = Duration::from_secs(9);
+    let responses = rig.apply(Update::to(2).cluster(changed));
+    assert_eq!(kinds(&responses), [Kind::Cluster, Kind::Endpoints]);
+    assert_eq!(added(&responses[1]), [A]);
+}
+
+#[test]
+fn a_cluster_that_changes_again_before_its_ack_still_gets_its_endpoints() {
+    let mut rig = mk_settled();
+    let cluster = only(rig.apply(Update::to(2).service("b", &[])));
+    let mut changed = mk_cluster("b");
+    changed.connect_timeout = Duration::from_secs(9);
+    assert!(rig.apply(Update::to(3).cluster(changed)).is_empty());
+    let endpoints = only(rig.subscribe(Kind::Endpoints, &[B]));
+    assert_eq!(added(&endpoints), [B], "or Envoy would never acknowledge the cluster");
+    rig.ack(&endpoints);
+    let again = rig.ack(&cluster);
+    assert_eq!(kinds(&again), [Kind::Cluster, Kind::Endpoints]);
+}
+
+#[test]
+fn virtual_hosts_follow_their_table_and_are_sent_again_with_it() {
+    let mut rig = Rig::delta();
+    rig.apply(mk_a(1));
+    assert!(rig.subscribe(Kind::VirtualHost, &[]).is_empty(), "Envoy would drop them");
+    let table = only(rig.subscribe(Kind::RouteConfig, &[TABLE]));
+    let hosts = only(rig.ack(&table));
+    assert_eq!(added(&hosts), [HOST, SENTINEL]);
+    rig.ack(&hosts);
+    assert!(rig.unsubscribe(Kind::RouteConfig, &[TABLE]).is_empty());
+    assert!(rig.apply(Update::to(2).host(mk_host(&mk_table(8080), "b.example.com", []))).is_empty());
+    let table = only(rig.subscribe(Kind::RouteConfig, &[TABLE]));
+    let hosts = only(rig.ack(&table));
+    assert_eq!(added(&hosts), [HOST, &format!("{TABLE}/b.example.com"), SENTINEL]);
+}
+
+#[test]
+fn a_table_without_hosts_has_a_sentinel() {
+    let mut rig = mk_settled();
+    rig.apply(Update::to(2).listener(mk_http_listener(8081, &["public"])));
+    let tables = only(rig.subscribe(Kind::RouteConfig, &["http/127.0.0.1:8081"]));
+    let hosts = only(rig.ack(&tables));
+    assert_eq!(added(&hosts), ["http/127.0.0.1:8081/~ none"]);
+}
+
+#[test]
+fn a_listener_that_drains_keeps_its_routes_until_the_client_gives_their_table_up() {
+    let mut rig = mk_settled();
+    let responses = rig.apply(Update::to(2).no_listener(8080).no_host(&mk_table(8080), "a.example.com"));
+    assert_eq!(kinds(&responses), [Kind::Listener]);
+    assert_eq!(removed(&responses[0]), ["127.0.0.1:8080"]);
+    let rest = rig.settle(responses);
+    assert!(!kinds(&rest).contains(&Kind::VirtualHost), "{rest:?}");
+    assert_eq!(rig.session.live(), 2);
+}
+
+#[test]
+fn a_client_that_comes_back_keeps_its_clusters_until_its_routes_are_confirmed() {
+    let mut rig = mk_settled();
+    let known = |kind| rig.cache.names(kind, &rig.session.view).into_iter().map(move |name| (kind, name));
+    let known: Vec<_> = Kind::ALL.into_iter().flat_map(known).collect();
+    let resource =
+        |(kind, name): &(Kind, tidegate_actors::id::Name)| rig.cache.get(*kind, name, &rig.session.view).unwrap();
+    let known: Vec<_> = known.iter().map(|entry| (entry.0, versions(&[resource(entry)]).remove(0))).collect();
+    let of = |kind: Kind| {
+        let own = known.iter().filter(move |(k, _)| *k == kind).map(|(_, version)| version.clone());
+        let initial_resource_versions: std::collections::HashMap<_, _> = own.collect();
+        let names: Vec<String> = initial_resource_versions.keys().cloned().collect();
+        let resource_names_subscribe = if kind.allows_wildcard() { vec![] } else { names };
+        DeltaDiscoveryRequest { resource_names_subscribe, initial_resource_versions, ..mk_delta() }
+    };
+    rig.reconnect();
+    rig.apply_unseen(Update::to(2).no_service("a").host(mk_host(&mk_table(8080), "a.example.com", [])));
+    let mut all = Vec::new();
+    for kind in [Kind::Cluster, Kind::Listener, Kind::RouteConfig, Kind::VirtualHost] {
+        let responses = rig.send(kind, of(kind)).unwrap();
+        all.extend(rig.settle(responses));
+    }
+    let told: Vec<_> = all.iter().filter(|r| !r.resources.is_empty() || !r.removed.is_empty()).collect();
+    assert_eq!(told.iter().map(|r| r.kind).collect::<Vec<_>>(), [Kind::VirtualHost, Kind::Cluster]);
+    assert_eq!((added(told[0]), removed(told[1])), (vec![HOST], vec![A]));
+}
+
+#[test]
+fn a_client_that_comes_back_without_routes_loses_its_clusters_after_a_while() {
+    let mut rig = Rig::delta();
+    rig.apply(Update::to(1).service("a", &[]));
+    rig.reconnect();
+    let initial_resource_versions = [(B.to_owned(), "0".to_owned())].into();
+    let first = rig.send(Kind::Cluster, DeltaDiscoveryRequest { initial_resource_versions, ..mk_delta() }).unwrap();
+    assert!(first.iter().all(|response| response.removed.is_empty()));
+    rig.settle(first);
+    assert_eq!(removed(&only(rig.pass(WARMING))), [B]);
+}

@@ -1,0 +1,113 @@
+//! What is particular to state of the world.
+
+use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
+
+use super::rig::{Rig, added, kinds, only};
+use crate::publish::xds::kind::Kind;
+use crate::publish::xds::testing::*;
+
+const A: &str = "test/apps/a/80";
+const B: &str = "test/apps/b/80";
+
+fn mk_request(nonce: &str, names: &[&str]) -> DiscoveryRequest {
+    let resource_names = names.iter().map(ToString::to_string).collect();
+    DiscoveryRequest { response_nonce: nonce.to_owned(), resource_names, ..DiscoveryRequest::default() }
+}
+
+#[test]
+fn a_first_request_is_answered_even_if_there_is_nothing() {
+    let mut rig = Rig::sotw();
+    rig.apply(Update::to(1));
+    assert!(only(rig.subscribe(Kind::Listener, &[])).resources.is_empty());
+}
+
+#[test]
+fn every_cluster_is_in_every_response_and_absence_removes() {
+    let mut rig = Rig::sotw();
+    rig.apply(Update::to(1).service("a", &[]).service("b", &[]));
+    let first = rig.subscribe(Kind::Cluster, &[]);
+    assert_eq!(added(&first[0]), [A, B]);
+    rig.settle(first);
+    let second = only(rig.apply(Update::to(2).service("c", &[])));
+    assert_eq!(added(&second), [A, B, "test/apps/c/80"]);
+    rig.ack(&second);
+    assert_eq!(added(&only(rig.apply(Update::to(3).no_service("a")))), [B, "test/apps/c/80"]);
+}
+
+#[test]
+fn endpoints_are_sent_alone_since_their_absence_means_nothing() {
+    let mut rig = Rig::sotw();
+    rig.apply(Update::to(1).service("a", &[]).service("b", &[]));
+    let first = rig.subscribe(Kind::Endpoints, &[A, B]);
+    assert_eq!(added(&first[0]), [A, B]);
+    rig.settle(first);
+    let second = only(rig.apply(Update::to(2).service("a", &["10.0.0.1:80".parse().unwrap()])));
+    assert_eq!(added(&second), [A]);
+}
+
+#[test]
+fn a_late_request_is_ignored_and_the_answer_to_the_latest_response_counts() {
+    let mut rig = Rig::sotw();
+    rig.apply(Update::to(1).service("a", &[]).service("b", &[]));
+    let first = only(rig.subscribe(Kind::Endpoints, &[A]));
+    let second = only(rig.request(Kind::Endpoints, mk_request(&first.nonce.to_string(), &[A, B])));
+    assert_eq!(added(&second), [B]);
+    assert!(rig.request(Kind::Endpoints, mk_request(&first.nonce.to_string(), &[])).is_empty());
+    assert!(rig.session.state(Kind::Endpoints).names.contains(A), "a late request unsubscribes from nothing");
+    assert!(rig.request(Kind::Endpoints, mk_request(&second.nonce.to_string(), &[A, B])).is_empty());
+    assert_eq!(rig.session.state(Kind::Endpoints).known.len(), 2);
+}
+
+#[test]
+fn a_name_that_is_no_longer_listed_is_unsubscribed() {
+    let mut rig = Rig::sotw();
+    rig.apply(Update::to(1).service("a", &[]).service("b", &[]));
+    let first = only(rig.subscribe(Kind::Endpoints, &[A, B]));
+    rig.request(Kind::Endpoints, mk_request(&first.nonce.to_string(), &[B]));
+    assert!(rig.apply(Update::to(2).service("a", &["10.0.0.1:80".parse().unwrap()])).is_empty());
+}
+
+#[test]
+fn virtual_hosts_stand_in_their_table_and_change_it() {
+    let mut rig = Rig::sotw();
+    let table = mk_table(8080);
+    rig.apply(Update::to(1).service("a", &[]).listener(mk_http_listener(8080, &["public"])).host(mk_host(
+        &table,
+        "a.example.com",
+        [mk_route_to("a")],
+    )));
+    let first = only(rig.subscribe(Kind::RouteConfig, &[&*table]));
+    rig.ack(&first);
+    let responses = rig.apply(Update::to(2).host(mk_host(&table, "b.example.com", [mk_route_to("a")])));
+    assert_eq!(kinds(&responses), [Kind::RouteConfig]);
+    assert!(responses[0].resources[0].body().len() > first.resources[0].body().len());
+    assert_ne!(responses[0].resources[0].version, first.resources[0].version);
+}
+
+#[test]
+fn a_cluster_that_routes_may_still_lead_to_stays_in_the_list() {
+    let mut rig = Rig::sotw();
+    let table = mk_table(8080);
+    let host = mk_host(&table, "a.example.com", [mk_route_to("a")]);
+    rig.apply(Update::to(1).service("a", &[]).listener(mk_http_listener(8080, &["public"])).host(host));
+    for (kind, names) in [(Kind::Cluster, &[][..]), (Kind::RouteConfig, &[&*table])] {
+        let responses = rig.subscribe(kind, names);
+        rig.settle(responses);
+    }
+    let update = Update::to(2).no_service("a").service("b", &[]);
+    let responses = rig.apply(update.host(mk_host(&table, "a.example.com", [])));
+    assert_eq!(kinds(&responses), [Kind::Cluster, Kind::RouteConfig]);
+    assert_eq!(added(&responses[0]), [A, B], "not before the routes are confirmed");
+    assert!(rig.ack(&responses[0]).is_empty());
+    assert_eq!(added(&only(rig.ack(&responses[1]))), [B]);
+}
+
+#[test]
+fn a_cluster_that_went_before_its_endpoints_were_asked_for_has_none() {
+    let mut rig = Rig::sotw();
+    rig.apply(Update::to(1).service("a", &["10.0.0.1:80".parse().unwrap()]));
+    rig.subscribe(Kind::Cluster, &[]);
+    rig.apply(Update::to(2).no_service("a"));
+    let response = only(rig.subscribe(Kind::Endpoints, &[A]));
+    assert_eq!(added(&response), [A], "Envoy would wait for it and acknowledge no cluster");
+}

@@ -1,0 +1,241 @@
+//! The config file changes while Tidegate runs.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tidegate::app::{App, Hooks};
+use tidegate::builder::Tidegate;
+use tidegate::config::{Loader, Registry, SectionType};
+use tidegate::correlate::Outputs;
+use tidegate::publish::state::ModelState;
+use tidegate::publish::step::{Steps, model_taps};
+use tidegate_actors::correlation::OutputBatch;
+use tidegate_actors::env::Env;
+use tidegate_actors::publisher::{PublishError, Publisher};
+
+use crate::rig::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_config_adds_a_source_and_a_bad_one_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    copy_demo(folder.path());
+    let more = folder.path().join("more");
+    std::fs::create_dir_all(&more).unwrap();
+    let route = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: extra, namespace: demo}\n\
+                 spec: {parentRefs: [{name: demo}], hostnames: [extra.local], rules: [{backendRefs: [{name: echo-a, port: 80}]}]}\n";
+    std::fs::write(more.join("extra.yaml"), route).unwrap();
+    let file = folder.path().join("tidegate.yaml");
+    let base = "admin: {address: 127.0.0.1:0}\nxds: {address: 127.0.0.1:0}\nsources:\n- {name: demo, kind: directory, path: manifests}\n";
+    std::fs::write(&file, base).unwrap();
+    let tidegate = Tidegate::builder();
+    let loader = Loader::new(Registry::default());
+    let config = Arc::new(loader.load(&file).unwrap());
+    let app = App::start(&tidegate, &config, &Hooks::default(), Env::system()).await.unwrap();
+    app.xds.ready().await;
+    let hooks = Hooks::default();
+    let follow = app.follow(&tidegate, &config, &file, &loader, &hooks);
+    let hosts = || app.model.get().virtual_hosts.keys().map(|id| id.domain.to_string()).collect::<Vec<_>>();
+    let script = async {
+        wait_until("the first model", || !hosts().is_empty()).await;
+        let before = hosts();
+        std::fs::write(&file, format!("{base}sourcez: []\n")).unwrap();
+        wait_until("the bad config is reported", || app.problems.list().iter().any(|(scope, _)| scope == "config"))
+            .await;
+        assert_eq!(hosts(), before);
+
+        std::fs::write(&file, format!("{base}- {{name: more, kind: directory, path: more}}\n")).unwrap();
+        wait_until("the new source's host", || hosts().iter().any(|host| host == "extra.local")).await;
+        assert!(before.iter().all(|host| hosts().contains(host)));
+
+        std::fs::write(&file, base).unwrap();
+        wait_until("the source is gone again", || hosts() == before).await;
+    };
+    tokio::select! {
+        followed = follow => panic!("following ended: {followed:?}"),
+        () = script => {}
+    }
+    app.supervisor.shutdown(Duration::from_secs(5)).await;
+}
+
+/// Keeps what was published, step by step.
+#[derive(Clone, Default)]
+struct Recorder {
+    steps: Arc<Mutex<Steps>>,
+    model: Arc<Mutex<ModelState>>,
+    /// The identities that each step led to.
+    history: Arc<Mutex<Vec<BTreeSet<String>>>>,
+}
+
+struct Recording(Recorder, Outputs);
+
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NoKeys {}
+
+impl SectionType for NoKeys {}
+
+impl Publisher for Recording {
+    async fn publish(&mut self, batch: &OutputBatch) -> Result<(), PublishError> {
+        let Self(recorder, outputs) = self;
+        let update = recorder.steps.lock().step(batch, outputs);
+        let mut model = recorder.model.lock();
+        model.apply(&update);
+        let mut seen: BTreeSet<String> = model.listeners.keys().map(|id| format!("listener {id}")).collect();
+        seen.extend(model.virtual_hosts.keys().map(|id| format!("host {id}")));
+        seen.extend(model.clusters.keys().map(|id| format!("cluster {id}")));
+        recorder.history.lock().push(seen);
+        Ok(())
+    }
+}
+
+impl Recorder {
+    fn last(&self) -> BTreeSet<String> {
+        self.history.lock().last().cloned().unwrap_or_default()
+    }
+}
+
+/// A world with a Gateway of each of two controllers.
+const TWO_CONTROLLERS: &str = "
+{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: one}, spec: {controllerName: example.com/one}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: two}, spec: {controllerName: example.com/two}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: one, namespace: app}
+spec: {gatewayClassName: one, listeners: [{name: http, protocol: HTTP, port: 8081}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: two, namespace: app}
+spec: {gatewayClassName: two, listeners: [{name: http, protocol: HTTP, port: 8082}]}
+---
+{apiVersion: v1, kind: Service, metadata: {name: echo, namespace: app}, spec: {ports: [{port: 80}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: r, namespace: app}
+spec:
+  parentRefs: [{name: one}, {name: two}]
+  hostnames: [a.local, b.local]
+  rules: [{backendRefs: [{name: echo, port: 80}]}]
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_controller_and_another_address_are_live_in_one_step_each_with_nothing_emptier_between() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("manifests")).unwrap();
+    std::fs::write(folder.path().join("manifests/all.yaml"), TWO_CONTROLLERS).unwrap();
+    let recorder = Recorder::default();
+    let recorded = recorder.clone();
+    let tidegate = Tidegate::builder()
+        .publisher::<NoKeys, _>("recorder", model_taps, move |_, outputs| Recording(recorded.clone(), *outputs));
+    let file = folder.path().join("tidegate.yaml");
+    let text = |controller: &str, bind: &str| {
+        format!(
+            "admin: {{address: 127.0.0.1:0}}\nxds: {{address: 127.0.0.1:0}}\npublish: {{recorder: {{}}}}\n\
+             gateway: {{controller_name: example.com/{controller}}}\nproxy: {{bind: {bind}}}\n\
+             sources:\n- {{name: demo, kind: directory, path: manifests}}\n"
+        )
+    };
+    replace(&file, &text("one", "127.0.0.1"));
+    let loader = Loader::new(Registry::default().publisher::<NoKeys>("recorder"));
+    let config = Arc::new(loader.load(&file).unwrap());
+    let hooks = Hooks::default();
+    let app = App::start(&tidegate, &config, &hooks, Env::system()).await.unwrap();
+    let follow = app.follow(&tidegate, &config, &file, &loader, &hooks);
+    let script = async {
+        let steps = [
+            ("one", "127.0.0.1", "127.0.0.1:8081"),
+            ("two", "127.0.0.1", "127.0.0.1:8082"),
+            ("two", "127.0.0.2", "127.0.0.2:8082"),
+            ("one", "127.0.0.1", "127.0.0.1:8081"),
+        ];
+        let mut wholes: Vec<BTreeSet<String>> = Vec::new();
+        for (controller, bind, socket) in steps {
+            replace(&file, &text(controller, bind));
+            let listener = format!("listener {socket}");
+            wait_until(socket, || recorder.last().contains(&listener)).await;
+            let whole = recorder.last();
+            // A listener, its bare host and two of the route's, and the cluster.
+            assert_eq!(whole.len(), 5, "{whole:?}");
+            wholes.push(whole);
+        }
+        let mut history = recorder.history.lock().clone();
+        history.dedup();
+        assert_eq!(history, wholes);
+        assert!(app.problems.list().is_empty(), "{:?}", app.problems.list());
+    };
+    tokio::select! {
+        followed = follow => panic!("following ended: {followed:?}"),
+        () = script => {}
+    }
+    app.supervisor.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_goes_with_its_file_takes_its_conflicts_along() {
+    let folder = tempfile::tempdir().unwrap();
+    copy_demo(folder.path());
+    let more = folder.path().join("more");
+    std::fs::create_dir_all(&more).unwrap();
+    std::fs::copy(folder.path().join("manifests/routes.yaml"), more.join("routes.yaml")).unwrap();
+    let file = folder.path().join("tidegate.yaml");
+    let base = "admin: {address: 127.0.0.1:0}\nxds: {address: 127.0.0.1:0}\nsources:\n- {name: demo, kind: directory, path: manifests}\n";
+    replace(&file, &format!("{base}- {{name: more, kind: directory, path: more}}\n"));
+    let (tidegate, hooks) = (Tidegate::builder(), Hooks::default());
+    let loader = Loader::new(Registry::default());
+    let config = Arc::new(loader.load(&file).unwrap());
+    let app = App::start(&tidegate, &config, &hooks, Env::system()).await.unwrap();
+    let follow = app.follow(&tidegate, &config, &file, &loader, &hooks);
+    let script = async {
+        let conflicts = || app.problems.list().into_iter().filter(|(scope, _)| scope.contains("conflicts")).count();
+        wait_until("both are told of every route", || conflicts() > 2 && conflicts().is_multiple_of(2)).await;
+        wait_until("the first model", || !hosts(&app).is_empty()).await;
+        let before = hosts(&app);
+        replace(&file, base);
+        wait_until("nothing is in conflict", || conflicts() == 0).await;
+        assert_eq!(hosts(&app), before);
+    };
+    tokio::select! {
+        followed = follow => panic!("following ended: {followed:?}"),
+        () = script => {}
+    }
+    app.supervisor.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_went_while_the_json_publisher_was_replaced_is_gone_from_the_model() {
+    let folder = tempfile::tempdir().unwrap();
+    copy_demo(folder.path());
+    let file = folder.path().join("tidegate.yaml");
+    let base = "admin: {address: 127.0.0.1:0}\nxds: {address: 127.0.0.1:0}\nsources:\n- {name: demo, kind: directory, path: manifests}\n";
+    replace(&file, base);
+    let (tidegate, hooks) = (Tidegate::builder(), Hooks::default());
+    let loader = Loader::new(Registry::default());
+    let config = Arc::new(loader.load(&file).unwrap());
+    let app = App::start(&tidegate, &config, &hooks, Env::system()).await.unwrap();
+    let follow = app.follow(&tidegate, &config, &file, &loader, &hooks);
+    let script = async {
+        wait_until("the first model", || !app.model.get().secrets.is_empty()).await;
+        app.supervisor.pause("json").await.unwrap();
+        std::fs::remove_file(folder.path().join("manifests/certificate.yaml")).unwrap();
+        wait_until("the xDS publisher is past it", || app.correlation.version() > app.model.get().version).await;
+        replace(&file, &format!("{base}publish: {{json: {{path: model.json}}}}\n"));
+        wait_until("the certificate is gone", || app.model.get().secrets.is_empty()).await;
+        wait_until("the file is there", || folder.path().join("model.json").exists()).await;
+    };
+    tokio::select! {
+        followed = follow => panic!("following ended: {followed:?}"),
+        () = script => {}
+    }
+    app.supervisor.shutdown(Duration::from_secs(5)).await;
+}
+
+fn hosts(app: &App) -> Vec<String> {
+    app.model.get().virtual_hosts.keys().map(ToString::to_string).collect()
+}
