@@ -65,19 +65,23 @@ impl<K: Ord + Clone, V> Seq<K, V> {
         edits.sort_by(|a, b| a.0.cmp(&b.0));
         let mut edits = edits.into_iter().peekable();
         let mut new = Chunks { chunks: Vec::with_capacity(self.chunks.len() + 1), len: 0, changed: false };
-        for (at, chunk) in self.chunks.iter().enumerate() {
+        let mut from = 0;
+        while from < self.chunks.len()
+            && let Some((key, _)) = edits.peek()
+        {
+            // A key belongs to the last chunk that begins with it or before it; one before all to the first.
+            let before = self.chunks[from..].partition_point(|chunk| chunk[0].0 <= *key);
+            let at = from + before.saturating_sub(1);
+            new.keep(&self.chunks[from..at]);
             let upper = self.chunks.get(at + 1).map(|next| &next[0].0);
-            let belongs = |key: &K| upper.is_none_or(|upper| key < upper);
-            if !edits.peek().is_some_and(|(key, _)| belongs(key)) {
-                new.keep(chunk);
-                continue;
-            }
-            let mut entries = chunk.to_vec();
-            while let Some((key, value)) = edits.next_if(|(key, _)| belongs(key)) {
+            let mut entries = self.chunks[at].to_vec();
+            while let Some((key, value)) = edits.next_if(|(key, _)| upper.is_none_or(|upper| key < upper)) {
                 apply(&mut entries, key, value);
             }
             new.put(entries);
+            from = at + 1;
         }
+        new.keep(&self.chunks[from..]);
         let mut entries = Vec::new();
         for (key, value) in edits {
             apply(&mut entries, key, value);
@@ -96,14 +100,21 @@ struct Chunks<K, V> {
 }
 
 impl<K: Clone, V> Chunks<K, V> {
-    /// Takes a chunk of the old version as it is, unless the one before has shrunk.
-    fn keep(&mut self, chunk: &Chunk<K, V>) {
-        if self.changed && self.chunks.last().is_some_and(|last| last.len() + chunk.len() <= SMALL) {
-            return self.put(chunk.to_vec());
+    /// Takes chunks of the old version as they are, unless the first lies beside one that has shrunk.
+    fn keep(&mut self, mut chunks: &[Chunk<K, V>]) {
+        while let Some((first, rest)) = chunks.split_first()
+            && self.changed
+        {
+            if self.chunks.last().is_some_and(|last| last.len() + first.len() <= SMALL) {
+                self.put(first.to_vec());
+                chunks = rest;
+            } else {
+                self.changed = false;
+            }
         }
-        self.len += chunk.len();
-        self.chunks.push(chunk.clone());
-        self.changed = false;
+        self.len += chunks.iter().map(|chunk| chunk.len()).sum::<usize>();
+        self.chunks.extend_from_slice(chunks);
+        self.changed &= chunks.is_empty();
     }
 
     /// Takes entries that are new, removed or changed, with those that share their chunk.

@@ -8,6 +8,7 @@ use tidegate_actors::id::Name;
 use super::field::{Checks, from_json};
 use super::format;
 use super::meta::Kind;
+use super::shared::shared;
 
 /// What we read of an EndpointSlice.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,15 +93,15 @@ impl Kind for EndpointSlice {
         let raw: Raw = from_json(raw, checks)?;
         let known = ["IPv4", "IPv6", "FQDN"].contains(&&*raw.address_type);
         checks.field("addressType", |c| c.ensure(known, "must be IPv4, IPv6 or FQDN"));
-        let ports = checks.each("ports", 20_000, raw.ports.unwrap_or_default(), |c, port| {
+        let ports = checks.some("ports", 20_000, raw.ports.unwrap_or_default(), |c, port| {
             let number = c.field("port", |c| port.port.map(|number| format::port(c, number)));
             let is_tcp = port.protocol.as_deref().unwrap_or("TCP") == "TCP";
             // A slice port without a number means "all ports", which a Service's port never does.
             number
                 .filter(|_| is_tcp)
-                .map(|port_number| SlicePort { name: port.name.unwrap_or_default().into(), port: port_number })
+                .map(|port_number| SlicePort { name: shared(&port.name.unwrap_or_default()), port: port_number })
         });
-        let endpoints = checks.each("endpoints", 1_000, raw.endpoints.unwrap_or_default(), |c, endpoint| {
+        let endpoints = checks.some("endpoints", 1_000, raw.endpoints.unwrap_or_default(), |c, endpoint| {
             let address = c.field("addresses", |c| address(c, &raw.address_type, &endpoint.addresses));
             let conditions = endpoint.conditions.unwrap_or_default();
             let ready = conditions.ready.unwrap_or(true);
@@ -109,14 +110,10 @@ impl Kind for EndpointSlice {
                 ready,
                 serving: conditions.serving.unwrap_or(ready),
                 terminating: conditions.terminating.unwrap_or(false),
-                zone: endpoint.zone.map(Into::into),
+                zone: endpoint.zone.as_deref().map(shared),
             })
         });
-        Some(Self {
-            service: raw.metadata.labels.and_then(|labels| labels.service).map(Into::into),
-            ports: ports.into_iter().flatten().collect(),
-            endpoints: endpoints.into_iter().flatten().collect(),
-        })
+        Some(Self { service: raw.metadata.labels.and_then(|labels| labels.service).map(Into::into), ports, endpoints })
     }
 }
 

@@ -53,8 +53,26 @@ impl Checks {
             if items.len() > max {
                 c.error(format!("has {} items; at most {max} are allowed", items.len()));
             }
-            items.enumerate().map(|(at, item)| c.index(at, |c| inner(c, item))).collect()
+            // Not `collect`, which would put the results into the place of the items, where there is room for far
+            // more than they take.
+            let mut results = Vec::with_capacity(items.len());
+            results.extend(items.enumerate().map(|(at, item)| c.index(at, |c| inner(c, item))));
+            results
         })
+    }
+
+    /// As [`each`](Self::each), for items of which some come to nothing.
+    pub fn some<T, R>(
+        &mut self,
+        name: &'static str,
+        max: usize,
+        items: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+        inner: impl FnMut(&mut Self, T) -> Option<R>,
+    ) -> Vec<R> {
+        let results = self.each(name, max, items, inner);
+        let mut some = Vec::with_capacity(results.iter().flatten().count());
+        some.extend(results.into_iter().flatten());
+        some
     }
 
     /// The object is unusable because of this place.

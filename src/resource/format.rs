@@ -6,6 +6,7 @@ use std::time::Duration;
 use tidegate_actors::id::Name;
 
 use super::field::Checks;
+use super::shared::shared;
 
 /// RFC 1123 label: namespaces, some names.
 pub fn is_label(text: &str) -> bool {
@@ -96,25 +97,25 @@ pub fn object_name(c: &mut Checks, text: String) -> Name {
 /// A namespace.
 pub fn namespace(c: &mut Checks, text: String) -> Name {
     c.ensure(is_label(&text), "must be a namespace: at most 63 lower case letters, digits and dashes");
-    text.into()
+    shared(&text)
 }
 
 /// A section name: of a listener or a rule.
 pub fn section_name(c: &mut Checks, text: String) -> Name {
     c.ensure(is_subdomain(&text), "must be a name of lower case letters, digits, dashes and dots");
-    text.into()
+    shared(&text)
 }
 
 /// A group; empty for the core group.
 pub fn group(c: &mut Checks, text: String) -> Name {
     c.ensure(text.is_empty() || is_subdomain(&text), "must be an API group, or empty for the core group");
-    text.into()
+    shared(&text)
 }
 
 /// A kind.
 pub fn kind(c: &mut Checks, text: String) -> Name {
     c.ensure(is_kind(&text), "must be a kind, such as Service");
-    text.into()
+    shared(&text)
 }
 
 /// A hostname, wildcard allowed.
@@ -144,7 +145,7 @@ pub fn port(c: &mut Checks, number: i64) -> u16 {
 /// A header's name, in lower case.
 pub fn header_name(c: &mut Checks, text: &str) -> Name {
     c.ensure(is_header_name(text), "must be an HTTP header name of 1 to 256 characters");
-    text.to_ascii_lowercase().into()
+    shared(&text.to_ascii_lowercase())
 }
 
 /// A header's value.

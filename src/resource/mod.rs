@@ -8,6 +8,8 @@
 /// What is wrong with a field, and where.
 pub mod field;
 
+mod shared;
+
 /// The formats of names and values.
 pub mod format;
 

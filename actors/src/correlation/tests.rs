@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::env::Env;
 use crate::id::{ObjectKey, ResourceType, Scope};
-use crate::object::Object;
+use crate::object::{Decoder, Object};
 use crate::problem::{FieldError, Problem, Problems, Serving};
 use crate::seq::Seq;
 
@@ -62,19 +62,10 @@ fn key(name: &str) -> ObjectKey {
     ObjectKey::cluster("src", name)
 }
 
-fn mk_object(resource_type: ResourceType, name: &str, json: String) -> Arc<Object> {
-    Arc::new(Object {
-        resource_type,
-        key: key(name),
-        uid: None,
-        resource_version: None,
-        generation: 0,
-        created: 0,
-        deleting: false,
-        labels: Box::new([]),
-        owners: Box::new([]),
-        raw: json.into(),
-    })
+/// An object with these further members, such as `"motto":"x"`.
+fn mk_object(resource_type: ResourceType, name: &str, members: &str) -> Arc<Object> {
+    let text = format!(r#"{{"metadata":{{"name":"{name}"}},{members}}}"#);
+    Arc::new(Decoder::new("src".into(), resource_type).decode(text).unwrap())
 }
 
 struct Rig {
@@ -134,13 +125,13 @@ fn rig_with(problems: Problems) -> Rig {
 impl Rig {
     fn member(&mut self, name: &str, what: Option<(&str, u64)>) -> &mut Self {
         let object =
-            what.map(|(team, rank)| mk_object(member_type(), name, format!(r#"{{"team":"{team}","rank":{rank}}}"#)));
+            what.map(|(team, rank)| mk_object(member_type(), name, &format!(r#""team":"{team}","rank":{rank}"#)));
         self.graph.feed(&member_type(), &key(name), object.as_ref());
         self
     }
 
     fn team(&mut self, name: &str, motto: Option<&str>) -> &mut Self {
-        let object = motto.map(|motto| mk_object(team_type(), name, format!(r#"{{"motto":"{motto}"}}"#)));
+        let object = motto.map(|motto| mk_object(team_type(), name, &format!(r#""motto":"{motto}""#)));
         self.graph.feed(&team_type(), &key(name), object.as_ref());
         self
     }
@@ -275,7 +266,7 @@ fn two_views_of_one_type_are_both_fed_and_complain_each_for_itself() {
     let mut graph = Graph::new(&Env::system(), &problems);
     let members = graph.source::<Member>(&member_type());
     let affiliations = graph.source::<Json<Affiliation>>(&member_type());
-    let object = mk_object(member_type(), "ann", r#"{"team":"red","rank":13}"#.to_owned());
+    let object = mk_object(member_type(), "ann", r#""team":"red","rank":13"#);
     graph.feed(&member_type(), &key("ann"), Some(&object));
     graph.commit(1, None);
     assert_eq!(graph.get(members, &key("ann")), None);

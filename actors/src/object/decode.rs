@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use super::error::{Cause, DecodeError};
 use super::intern::Interner;
 use super::scan::{Fail, Member, Scan};
+use super::text::Places;
 use super::{Object, OwnerRef, timestamp};
 use crate::id::{Name, ObjectKey, ResourceType, Scope};
 
@@ -125,7 +126,7 @@ impl Decoder {
         Ok(Member::Keep)
     }
 
-    fn finish(&self, text: &str, found: Found<'_>) -> Result<Object, DecodeError> {
+    fn finish<'a>(&self, text: &'a str, found: Found<'a>) -> Result<Object, DecodeError> {
         let name = checked_name(text, &found)?;
         let mut interner = self.interner.lock();
         let namespace = match (self.resource_type.scope(), found.namespace.as_deref(), &self.default_namespace) {
@@ -136,7 +137,7 @@ impl Decoder {
                 return Err(DecodeError::of_field(text, found.end, "metadata.namespace", Cause::Missing));
             }
         };
-        let mut labels: Vec<_> = found.labels.iter().map(|(k, v)| (interner.share(k), interner.share(v))).collect();
+        let mut labels = found.labels;
         // Stable, so that of a repeated key the last value is kept below.
         labels.sort_by(|a, b| a.0.cmp(&b.0));
         labels.dedup_by(|later, kept| {
@@ -152,17 +153,21 @@ impl Decoder {
             name: Name::from(&*owner.name),
             uid: Name::from(&*owner.uid),
         });
+        let owners = owners.collect();
+        drop(interner);
+        let mut places = Places::new(text, &found.cuts);
+        let (uid, version) = (found.uid.unwrap_or_default(), found.resource_version.unwrap_or_default());
         Ok(Object {
             resource_type: self.resource_type.clone(),
             key: ObjectKey { source: self.source.clone(), namespace, name },
-            uid: found.uid.as_deref().filter(|uid| !uid.is_empty()).map(Name::from),
-            resource_version: found.resource_version.as_deref().filter(|v| !v.is_empty()).map(Name::from),
+            uid: places.of(&uid),
+            resource_version: places.of(&version),
             generation: found.generation,
             created: found.created,
             deleting: found.deleting,
-            owners: owners.collect(),
-            labels: labels.into(),
-            raw: compact(text, &found.cuts),
+            owners,
+            labels: labels.iter().map(|(key, value)| (places.of(key), places.of(value))).collect(),
+            texts: places.finish(compact(text, &found.cuts)),
         })
     }
 }

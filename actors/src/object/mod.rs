@@ -11,6 +11,7 @@ mod parse;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod text;
 mod timestamp;
 
 pub use decode::{Decoder, Transform};
@@ -22,6 +23,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
+use self::text::{Span, Texts};
 use crate::id::{Name, ObjectKey, ObjectRef, ResourceType};
 use crate::problem::FieldError;
 
@@ -31,18 +33,18 @@ use crate::problem::FieldError;
 pub struct Object {
     pub(crate) resource_type: ResourceType,
     pub(crate) key: ObjectKey,
-    pub(crate) uid: Option<Name>,
-    pub(crate) resource_version: Option<Name>,
-    pub(crate) generation: i64,
-    pub(crate) created: i64,
-    pub(crate) deleting: bool,
-    pub(crate) labels: Labels,
-    pub(crate) owners: Box<[OwnerRef]>,
-    pub(crate) raw: Bytes,
+    /// Empty if there is none, as is the resource version.
+    uid: Span,
+    resource_version: Span,
+    generation: i64,
+    created: i64,
+    deleting: bool,
+    /// Sorted by key.
+    labels: Box<[(Span, Span)]>,
+    owners: Box<[OwnerRef]>,
+    /// The raw JSON, in which most of the above stands.
+    texts: Texts,
 }
-
-/// Labels, sorted by key.
-pub type Labels = Box<[(Name, Name)]>;
 
 /// An entry of `metadata.ownerReferences`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,12 +77,12 @@ impl Object {
 
     /// `metadata.uid`: differs between two objects that had one name one after the other.
     pub fn uid(&self) -> Option<&str> {
-        self.uid.as_deref()
+        Some(self.texts.get(self.uid)).filter(|uid| !uid.is_empty())
     }
 
     /// `metadata.resourceVersion`, opaque.
     pub fn resource_version(&self) -> Option<&str> {
-        self.resource_version.as_deref()
+        Some(self.texts.get(self.resource_version)).filter(|version| !version.is_empty())
     }
 
     /// `metadata.generation`; 0 if the source has none.
@@ -99,13 +101,14 @@ impl Object {
     }
 
     /// `metadata.labels`, sorted by key.
-    pub fn labels(&self) -> &[(Name, Name)] {
-        &self.labels
+    pub fn labels(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.labels.iter().map(|(key, value)| (self.texts.get(*key), self.texts.get(*value)))
     }
 
     /// The value of one label.
     pub fn label(&self, key: &str) -> Option<&str> {
-        self.labels.binary_search_by(|(k, _)| (**k).cmp(key)).ok().map(|at| &*self.labels[at].1)
+        let at = self.labels.binary_search_by(|(held, _)| self.texts.get(*held).cmp(key)).ok()?;
+        Some(self.texts.get(self.labels[at].1))
     }
 
     /// `metadata.ownerReferences`.
@@ -117,17 +120,17 @@ impl Object {
     /// versions, the same content. Versions are opaque, so there is no older or newer.
     pub fn is_same_version(&self, other: &Self) -> bool {
         self.key == other.key
-            && self.uid == other.uid
-            && match (&self.resource_version, &other.resource_version) {
+            && self.uid() == other.uid()
+            && match (self.resource_version(), other.resource_version()) {
                 (Some(mine), Some(theirs)) => mine == theirs,
-                (None, None) => self.raw == other.raw,
+                (None, None) => self.raw() == other.raw(),
                 _ => false,
             }
     }
 
     /// The JSON of the object after the source's transform.
     pub fn raw(&self) -> &Bytes {
-        &self.raw
+        self.texts.raw()
     }
 
     /// The JSON as a type of one's own that names the fields it wants: most of what a
@@ -136,20 +139,20 @@ impl Object {
     /// # Errors
     /// The first field that does not fit, with its path and what it must be; never what it is.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Vec<FieldError>> {
-        parse::parse(&self.raw).map_err(|error| vec![error])
+        parse::parse(self.raw()).map_err(|error| vec![error])
     }
 }
 
 /// Objects are equal when they are the same object with the same content.
 impl PartialEq for Object {
     fn eq(&self, other: &Self) -> bool {
-        self.resource_type == other.resource_type && self.key == other.key && self.raw == other.raw
+        self.resource_type == other.resource_type && self.key == other.key && self.raw() == other.raw()
     }
 }
 
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let version = self.resource_version.as_deref().unwrap_or("-");
+        let version = self.resource_version().unwrap_or("-");
         write!(f, "{} {}@{version}", self.resource_type.kind(), self.key)
     }
 }

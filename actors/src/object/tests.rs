@@ -34,7 +34,7 @@ fn the_metadata_is_read_in_the_pass_over_the_bytes() {
     assert_eq!(object.key(), &ObjectKey::namespaced("demo", "shop", "a"));
     assert_eq!((object.uid(), object.resource_version()), (Some("u-1"), Some("17")));
     assert_eq!((object.generation(), object.created(), object.is_deleting()), (3, 60, true));
-    let labels: Vec<_> = object.labels().iter().map(|(k, v)| (&**k, &**v)).collect();
+    let labels: Vec<_> = object.labels().collect();
     assert_eq!(labels, [("app", "cart A"), ("n", ""), ("z", "1")]);
     assert_eq!(object.label("app"), Some("cart A"));
     assert_eq!(object.label("ap"), None);
@@ -155,11 +155,21 @@ fn of_repeated_keys_the_last_one_counts() {
 #[test]
 fn repeated_strings_are_held_once() {
     let decoder = mk_decoder();
-    let mk =
-        |name| decoder.decode(format!(r#"{{"metadata":{{"name":"{name}","namespace":"n","labels":{{"k":"v"}}}}}}"#));
+    let mk = |name| decoder.decode(format!(r#"{{"metadata":{{"name":"{name}","namespace":"n"}}}}"#));
     let (a, b) = (mk("a").unwrap(), mk("b").unwrap());
     assert_eq!(a.key().namespace.as_ref().unwrap().as_ptr(), b.key().namespace.as_ref().unwrap().as_ptr());
-    assert_eq!(a.labels()[0].0.as_ptr(), b.labels()[0].0.as_ptr());
+}
+
+#[test]
+fn what_stands_in_the_raw_bytes_is_not_held_again() {
+    let text = r#"{"metadata":{"managedFields":[{"a":1}],"uid":"u-1","resourceVersion":"1\u0037","labels":{"k":"v","e":"\n"},"name":"a"}}"#;
+    let object = mk_decoder().with_transform(Transform::LEAN).decode(text).unwrap();
+    let raw = object.raw().as_ptr_range();
+    let is_in_raw = |text: &str| raw.contains(&text.as_ptr());
+    assert_eq!((object.uid(), object.uid().map(is_in_raw)), (Some("u-1"), Some(true)));
+    assert_eq!((object.resource_version(), object.resource_version().map(is_in_raw)), (Some("17"), Some(false)));
+    let labels: Vec<_> = object.labels().map(|(key, value)| (key, value, is_in_raw(key), is_in_raw(value))).collect();
+    assert_eq!(labels, [("e", "\n", true, false), ("k", "v", true, true)]);
 }
 
 /// Any JSON; strings with everything that JSON can hold.
@@ -227,7 +237,7 @@ proptest! {
         prop_assert_eq!(object.key().namespace_or_empty(), namespace.unwrap_or("default"));
         prop_assert_eq!(object.uid(), metadata.get("uid").and_then(Value::as_str).filter(|uid| !uid.is_empty()));
         prop_assert_eq!(object.generation(), metadata.get("generation").and_then(Value::as_i64).unwrap_or(0));
-        let labels: Vec<_> = object.labels().iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        let labels: Vec<_> = object.labels().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
         let mut expected: Vec<_> = metadata.get("labels").and_then(Value::as_object).into_iter().flatten()
             .map(|(k, v)| (k.clone(), v.as_str().unwrap_or_default().to_owned())).collect();
         expected.sort();

@@ -162,8 +162,7 @@ fn rule(c: &mut Checks, raw: raw::Rule) -> Rule {
     let raw_matches = raw.matches.filter(|matches| !matches.is_empty());
     let raw_matches = raw_matches.unwrap_or_else(|| vec![raw::Match::default()]);
     let matches = c.each("matches", 64, raw_matches, matching::read);
-    let filters: Vec<Filter> =
-        c.each("filters", 16, raw.filters.unwrap_or_default(), filter::read).into_iter().flatten().collect();
+    let filters = c.some("filters", 16, raw.filters.unwrap_or_default(), filter::read);
     c.field("filters", |c| filter::compatible(c, &filters));
     let backends = c.each("backendRefs", 16, raw.backend_refs.unwrap_or_default(), backend);
     let is_redirect = |filter: &Filter| matches!(filter, Filter::Redirect(_));
@@ -202,7 +201,7 @@ fn backend(c: &mut Checks, raw: raw::Backend) -> BackendRef {
             1
         }
     });
-    let filters = c.each("filters", 16, filters, |c, raw| {
+    let filters = c.some("filters", 16, filters, |c, raw| {
         let filter = filter::read(c, raw)?;
         if matches!(filter, Filter::RequestHeaders(_) | Filter::ResponseHeaders(_)) {
             return Some(filter);
@@ -210,7 +209,6 @@ fn backend(c: &mut Checks, raw: raw::Backend) -> BackendRef {
         c.refuse("is a filter that is supported for a rule, but not for one of its backends");
         None
     });
-    let filters: Vec<Filter> = filters.into_iter().flatten().collect();
     c.field("filters", |c| filter::compatible(c, &filters));
     BackendRef { target, port, weight, filters }
 }

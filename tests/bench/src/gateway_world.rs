@@ -118,7 +118,7 @@ impl World {
             Edit::Route => route(self.layout, at % self.routes, self.services, version),
             Edit::Slice => slice(at % self.services, (2 + version % 250) as u8),
             Edit::Service => {
-                let lap = version / self.services;
+                let lap = version.saturating_sub(1) / self.services;
                 service(at % self.services, if lap.is_multiple_of(2) { "kubernetes.io/h2c" } else { "" })
             }
             Edit::Secret => {

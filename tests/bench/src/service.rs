@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -103,19 +103,16 @@ impl Service {
         Memory { now: field("VmRSS:"), peak: field("VmHWM:") }
     }
 
-    /// The time that it has used of all cores.
+    /// The time that it has used of all cores, in steps of 10 ms. Threads that have ended count.
     ///
     /// # Panics
     /// When it is gone.
     pub fn worked(&self) -> Duration {
-        // In nanoseconds, thread by thread; `stat` counts in steps of 10 ms.
-        let tasks = PathBuf::from(format!("/proc/{}/task", self.child.id()));
-        let tasks = fs::read_dir(&tasks).unwrap_or_else(|error| panic!("{}: {error}", tasks.display()));
-        let of_task = |path: PathBuf| {
-            let text = fs::read_to_string(path.join("schedstat")).unwrap_or_default();
-            text.split(' ').next().and_then(|nanoseconds| nanoseconds.parse().ok()).unwrap_or(0)
-        };
-        Duration::from_nanos(tasks.flatten().map(|task| of_task(task.path())).sum())
+        let stat = self.proc("stat");
+        // The name of the program, in brackets, may hold spaces.
+        let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+        let ticks: u64 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+        Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
     }
 
     fn proc(&self, file: &str) -> String {
