@@ -96,6 +96,8 @@ pub struct Session {
     /// The cache's version that was last looked at.
     seen: u64,
     nonce: u64,
+    /// What secrets that are new to the stream are written with: see [`salted`](Self::salted).
+    salt: u64,
     max_subscriptions: usize,
     responses: Vec<Response>,
     events: Vec<Event>,
@@ -111,10 +113,18 @@ impl Session {
             settles: None,
             seen: 0,
             nonce: 0,
+            salt: 0,
             max_subscriptions,
             responses: Vec::new(),
             events: Vec::new(),
         }
+    }
+
+    /// A number that no other stream has. Envoy does not look again at a secret whose bytes it has seen last, and
+    /// accepts it, even if it rejected it over an earlier stream; so each stream writes secrets in bytes of its own.
+    pub fn salted(mut self, salt: u64) -> Self {
+        self.salt = salt;
+        self
     }
 
     /// What is to be sent now, in order.
