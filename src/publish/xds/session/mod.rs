@@ -23,6 +23,9 @@ use super::resource::Resource;
 /// How long routes wait for a new cluster to become usable.
 pub const WARMING: Duration = Duration::from_secs(5);
 
+/// "Everything", spelled out.
+pub(super) const WILDCARD: &str = "*";
+
 /// A response to be sent.
 #[derive(Debug)]
 pub struct Response {
@@ -157,6 +160,12 @@ impl Session {
     pub fn on_change(&mut self, cache: &Cache, now: Instant) {
         self.catch_up(cache);
         self.advance(cache, now);
+    }
+
+    /// A request for a type came; whether it is the first.
+    pub(super) fn begin(&mut self, cache: &Cache, kind: Kind) -> bool {
+        self.catch_up(cache);
+        !std::mem::replace(&mut self.types[kind as usize].requested, true)
     }
 
     /// Looks at what changed in the cache; before anything else, so that what a request finds is what was seen.
