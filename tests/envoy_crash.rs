@@ -23,8 +23,6 @@ use support::versioned::Versioned;
 struct Rig {
     folder: tempfile::TempDir,
     admin: SocketAddr,
-    http: SocketAddr,
-    https: SocketAddr,
     versioned: Versioned,
     _backends: [RunningEcho; 2],
 }
@@ -47,7 +45,7 @@ data_dir: data
     let (admin, http, https) = (loopback(admin), loopback(http), loopback(https));
     let versioned = Versioned::new(http, https, backends.each_ref().map(RunningEcho::address));
     versioned.write(&folder.path().join("manifests"));
-    Rig { folder, admin, http, https, versioned, _backends: backends }
+    Rig { folder, admin, versioned, _backends: backends }
 }
 
 impl Rig {

@@ -19,6 +19,10 @@ const BESIDE: u32 = 1 << 31;
 /// The raw JSON of an object, and what is kept beside it. Never changed after it was made.
 pub(super) struct Texts {
     raw: Bytes,
+    #[allow(
+        clippy::box_collection,
+        reason = "there are many objects, and hardly any has it: half the size of a Box<str>"
+    )]
     beside: Option<Box<String>>,
 }
 
@@ -54,6 +58,7 @@ impl<'a> Places<'a> {
     }
 
     /// Where a piece of text will be.
+    #[allow(clippy::ptr_arg, reason = "only what is borrowed stands in the text")]
     pub fn of(&mut self, piece: &Cow<'a, str>) -> Span {
         if piece.is_empty() {
             return Span::default();
