@@ -6,7 +6,7 @@ use tidegate::publish::xds::{Kind, Options};
 use tonic::Code;
 
 use crate::Server;
-use crate::client::{DeltaClient, SotwClient, added, connect, mk_node};
+use crate::client::{DEADLINE, DeltaClient, SotwClient, added, connect, mk_node};
 use crate::model::*;
 
 const A: &str = "test/apps/a/80";
@@ -199,7 +199,8 @@ async fn a_client_that_never_says_who_it_is_loses_its_seat() {
     let mut silent = connect(server.address).await;
     let answer = silent.delta_aggregated_resources(tokio_stream::pending()).await.unwrap();
     assert_eq!(server.publisher.clients().len(), 1, "it has the only seat");
-    let status = answer.into_inner().message().await.unwrap_err();
+    let mut answer = answer.into_inner();
+    let status = tokio::time::timeout(DEADLINE, answer.message()).await.expect("an end").unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert!(status.message().contains("no request came within 50ms"), "{status}");
     server.until("its seat is free", |server| server.publisher.clients().is_empty()).await;

@@ -10,7 +10,7 @@ use tidegate::publish::xds::{Kind, Options};
 use tokio::time::Instant;
 
 use crate::Server;
-use crate::client::{DeltaClient, connect, mk_node};
+use crate::client::{DEADLINE, DeltaClient, connect, mk_node};
 use crate::model::*;
 
 /// The value of a metric with its labels; 0 if it was never recorded.
@@ -100,7 +100,8 @@ async fn who_is_refused_is_counted_with_the_reason() {
     let answer = silent.delta_aggregated_resources(tokio_stream::pending()).await.unwrap();
     assert!(connect(server.address).await.delta_aggregated_resources(tokio_stream::pending()).await.is_err());
     assert_eq!((refused("clients"), refused("silent")), (1.0, 0.0));
-    answer.into_inner().message().await.unwrap_err();
+    let mut answer = answer.into_inner();
+    tokio::time::timeout(DEADLINE, answer.message()).await.expect("an end").unwrap_err();
     assert_eq!((refused("silent"), refused("scope")), (1.0, 0.0));
     server.until("its seat is free", |server| server.publisher.clients().is_empty()).await;
     let mut unscoped = DeltaClient::start(server.address, mk_node("one", None)).await;
