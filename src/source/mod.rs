@@ -6,5 +6,8 @@
 /// Which kinds are known, and how their objects are checked.
 pub mod schema;
 
+/// Where conditions go back to.
+pub mod sink;
+
 /// A directory of YAML and JSON manifests.
 pub mod directory;
