@@ -9,5 +9,8 @@ pub mod schema;
 /// Where conditions go back to.
 pub mod sink;
 
+/// Which of several replicas writes.
+pub mod lease;
+
 /// A directory of YAML and JSON manifests.
 pub mod directory;
