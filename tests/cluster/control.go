@@ -100,8 +100,14 @@ func (c *cluster) restore(ctx context.Context, file string, names []string) erro
 	if err := restoreSnapshot(c.layout, c.ports, file); err != nil {
 		return err
 	}
+	// etcd first; the others find it when it is there.
 	for _, name := range slices.Backward(ran) {
-		if err := c.start(ctx, name); err != nil {
+		if err := c.launch(name); err != nil {
+			return err
+		}
+	}
+	for _, name := range slices.Backward(ran) {
+		if err := c.parts[name].waitReady(ctx, c.layout, c.ports); err != nil {
 			return err
 		}
 	}

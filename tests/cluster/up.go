@@ -165,29 +165,34 @@ func (c *cluster) run(ctx context.Context, lines <-chan string, controllers bool
 
 // start starts a part and waits until it serves.
 func (c *cluster) start(ctx context.Context, name string) error {
+	if err := c.launch(name); err != nil {
+		return err
+	}
+	return c.parts[name].waitReady(ctx, c.layout, c.ports)
+}
+
+// launch starts a part.
+func (c *cluster) launch(name string) error {
 	if part := c.parts[name]; part != nil && part.running() {
 		return fmt.Errorf("%s runs already", name)
 	}
-	known, err := c.layout.loadPorts()
-	if err != nil {
-		return err
-	}
 	if isAPIServer(name) {
-		if known, err = c.layout.ensurePorts(nil, name); err != nil {
+		known, err := c.layout.ensurePorts(nil, name)
+		if err != nil {
 			return err
 		}
+		c.ports = known
 		config := c.layout.kubeconfig(name)
 		if err := writeKubeconfig(c.layout, known.url(name), c.layout.pki("admin"), config); err != nil {
 			return err
 		}
 	}
-	c.ports = known
 	started, err := startPart(c.layout, name, c.flags[name])
 	if err != nil {
 		return err
 	}
 	c.parts[name] = started
-	return started.waitReady(ctx, c.layout, known)
+	return nil
 }
 
 // downstreamFirst is the order in which parts end: whoever uses another goes before it.

@@ -34,6 +34,11 @@ pub fn cluster_program() -> PathBuf {
     }
 }
 
+/// The client-go informer to compare with, which is built beside it.
+pub fn informer_program() -> PathBuf {
+    cluster_program().with_file_name("tidegate-informer")
+}
+
 /// What a cluster is started with.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterOptions {
@@ -236,6 +241,11 @@ impl Cluster {
     /// Sets etcd back to a snapshot, resource versions included. Everything that ran is restarted.
     pub async fn restore_snapshot(&mut self, file: &Path) {
         self.command(&format!("restore {}", file.display())).await;
+    }
+
+    /// As [`Self::restore_snapshot`], under the feet of API servers that go on running with what they remember.
+    pub async fn restore_snapshot_underneath(&mut self, file: &Path) {
+        self.command(&format!("restore-etcd {}", file.display())).await;
     }
 
     /// Runs kubectl as the admin; its output, or what it complained of.

@@ -25,16 +25,7 @@ pub fn find_envoy(explicit: Option<PathBuf>) -> Result<PathBuf> {
 pub fn test(envoy: Option<PathBuf>, selection: &[String]) -> Result<()> {
     title("Envoy");
     let envoy = find_envoy(envoy).context("the tests need a real Envoy")?;
-    title("Kubernetes");
-    let cluster = match cluster::find() {
-        Ok(program) => Some(program),
-        // The selection may need none; a test that does fails and says so.
-        Err(error) if !selection.is_empty() => {
-            eprintln!("no cluster program, tests that need it will fail: {error:#}");
-            None
-        }
-        Err(error) => return Err(error).context("the tests need a real Kubernetes"),
-    };
+    let cluster = cluster::find_for(selection)?;
 
     let mut command = cargo(&["test", "--no-fail-fast"]);
     if selection.is_empty() {

@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
 use crate::locate::LocateOptions;
-use crate::run::{root, shown};
+use crate::run::{root, shown, title};
 
 /// The program's file in its folder.
 const PROGRAM: &str = "tidegate-cluster";
@@ -67,6 +67,20 @@ pub fn find() -> Result<PathBuf> {
     let program = place.join(PROGRAM);
     eprintln!("cluster program at {}", program.display());
     Ok(program)
+}
+
+/// The program for tests or benchmarks. Who runs a selection may need none: then that there is none is only said, and
+/// what needs it fails and says so too.
+pub fn find_for(selection: &[String]) -> Result<Option<PathBuf>> {
+    title("Kubernetes");
+    match find() {
+        Ok(program) => Ok(Some(program)),
+        Err(error) if !selection.is_empty() => {
+            eprintln!("no cluster program, what needs it will fail: {error:#}");
+            Ok(None)
+        }
+        Err(error) => Err(error).context("a real Kubernetes is needed"),
+    }
 }
 
 /// The command: builds, and prints the path or runs the program with arguments.
