@@ -13,7 +13,7 @@ use tidegate_actors::publisher::{self, Publisher};
 use tidegate_actors::source::Source;
 use tidegate_actors::supervisor::{BoxError, ChildSpec};
 
-use crate::config::{Config, Directory, Limits, Registry, SectionType, SourceConfig};
+use crate::config::{Config, Directory, Kubernetes, Limits, Registry, SectionType, SourceConfig};
 use crate::correlate::Outputs;
 use crate::resource;
 use crate::source::schema::{Catalogue, Entry, Schema};
@@ -102,7 +102,9 @@ impl Default for Tidegate {
             correlations: Vec::new(),
             actors: Vec::new(),
         };
-        empty.source(Directory::KIND, crate::source::directory::make)
+        empty
+            .source(Directory::KIND, crate::source::directory::make)
+            .source(Kubernetes::KIND, crate::source::kubernetes::make)
     }
 }
 

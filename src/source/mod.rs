@@ -8,3 +8,6 @@ pub mod schema;
 
 /// A directory of YAML and JSON manifests.
 pub mod directory;
+
+/// A Kubernetes cluster.
+pub mod kubernetes;

@@ -1,0 +1,197 @@
+//! An API server that says what it is told to say, in order, and remembers what it was asked.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::StreamBody;
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+type Chunk = Result<Frame<Bytes>, io::Error>;
+
+/// An answer.
+pub struct Reply {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: mpsc::UnboundedReceiver<Chunk>,
+    never: bool,
+}
+
+/// The other end of a body that is under way. It ends when this is dropped.
+pub struct Live(mpsc::UnboundedSender<Chunk>);
+
+impl Live {
+    pub fn say(&self, text: impl Into<String>) -> &Self {
+        let _ = self.0.send(Ok(Frame::data(Bytes::from(text.into()))));
+        self
+    }
+
+    pub fn say_bytes(&self, bytes: &'static [u8]) -> &Self {
+        let _ = self.0.send(Ok(Frame::data(Bytes::from_static(bytes))));
+        self
+    }
+
+    /// The connection breaks.
+    pub fn cut(self) {
+        let _ = self.0.send(Err(io::Error::other("cut")));
+    }
+
+    /// Waits until nobody reads it any more.
+    pub async fn closed(&self) {
+        self.0.closed().await;
+    }
+}
+
+impl Reply {
+    /// A whole body.
+    pub fn new(status: u16, text: impl Into<String>) -> Self {
+        let (reply, live) = Self::live();
+        live.say(text);
+        Self { status, ..reply }
+    }
+
+    /// A body that goes on.
+    pub fn live() -> (Self, Live) {
+        let (sender, body) = mpsc::unbounded_channel();
+        (Self { status: 200, headers: Vec::new(), body, never: false }, Live(sender))
+    }
+
+    /// No answer at all.
+    pub fn never() -> Self {
+        Self { never: true, ..Self::live().0 }
+    }
+
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+}
+
+/// See the module.
+#[derive(Clone)]
+pub struct Server {
+    pub address: SocketAddr,
+    script: Arc<Mutex<VecDeque<Reply>>>,
+    asked: Arc<Mutex<Vec<String>>>,
+    tokens: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Self {
+            address: listener.local_addr().unwrap(),
+            script: Arc::default(),
+            asked: Arc::default(),
+            tokens: Arc::default(),
+        };
+        let serving = server.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let serving = serving.clone();
+                let service = service_fn(move |request| serving.clone().answer(request));
+                let connection = hyper::server::conn::http1::Builder::new();
+                tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        server
+    }
+
+    /// What it answers next.
+    pub fn then(&self, reply: Reply) -> &Self {
+        self.script.lock().push_back(reply);
+        self
+    }
+
+    /// A list with one page.
+    pub fn then_list(&self, version: &str, items: &[&str]) -> &Self {
+        self.then(Reply::new(200, page(version, "", items)))
+    }
+
+    /// A watch that stays open.
+    pub fn then_watch(&self) -> Live {
+        let (reply, live) = Reply::live();
+        self.then(reply);
+        live
+    }
+
+    /// Paths and queries so far.
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.lock().clone()
+    }
+
+    /// The credentials that came with each.
+    pub fn tokens(&self) -> Vec<String> {
+        self.tokens.lock().clone()
+    }
+
+    async fn answer(
+        self,
+        request: Request<Incoming>,
+    ) -> Result<Response<StreamBody<UnboundedReceiverStream<Chunk>>>, Infallible> {
+        self.asked.lock().push(request.uri().to_string());
+        let token = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+        self.tokens.lock().push(token.unwrap_or_default());
+        let reply = self.script.lock().pop_front();
+        let reply = reply.unwrap_or_else(|| Reply::new(500, status(500, "InternalError", "the script is over")));
+        if reply.never {
+            std::future::pending::<()>().await;
+        }
+        let mut response = Response::builder().status(reply.status);
+        for (name, value) in reply.headers {
+            response = response.header(name, value);
+        }
+        Ok(response.body(StreamBody::new(UnboundedReceiverStream::new(reply.body))).unwrap())
+    }
+}
+
+/// A page of a list.
+pub fn page(version: &str, next: &str, items: &[&str]) -> String {
+    let metadata = format!(r#"{{"resourceVersion":"{version}","continue":"{next}"}}"#);
+    format!(r#"{{"kind":"ThingList","apiVersion":"v1","metadata":{metadata},"items":[{}]}}"#, items.join(",")) + "\n"
+}
+
+/// An object in the namespace `demo`.
+pub fn thing(name: &str, version: &str) -> String {
+    thing_in("demo", name, version)
+}
+
+pub fn thing_in(namespace: &str, name: &str, version: &str) -> String {
+    let names = format!(r#""name":"{name}","namespace":"{namespace}","uid":"u-{name}""#);
+    format!(
+        r#"{{"kind":"Thing","metadata":{{{names},"resourceVersion":"{version}","managedFields":[{{}}]}},"spec":{{"a":1}}}}"#
+    )
+}
+
+/// A line of a watch.
+pub fn event(kind: &str, object: &str) -> String {
+    format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n")
+}
+
+/// A bookmark.
+pub fn bookmark(version: &str) -> String {
+    event("BOOKMARK", &format!(r#"{{"kind":"Thing","metadata":{{"resourceVersion":"{version}"}}}}"#))
+}
+
+/// The bookmark that ends a streaming list.
+pub fn initial_end(version: &str) -> String {
+    let annotations = r#""annotations":{"k8s.io/initial-events-end":"true"}"#;
+    event("BOOKMARK", &format!(r#"{{"metadata":{{"resourceVersion":"{version}",{annotations}}}}}"#))
+}
+
+/// A `Status`.
+pub fn status(code: u16, reason: &str, message: &str) -> String {
+    format!(
+        r#"{{"kind":"Status","apiVersion":"v1","metadata":{{}},"status":"Failure","message":"{message}","reason":"{reason}","code":{code}}}"#
+    )
+}
