@@ -64,7 +64,6 @@ async fn a_server_without_streaming_lists_is_asked_once() {
             rig.server.then(Reply::new(422, status(422, "Invalid", message)));
         }
         rig.server.then_list("7", &[]);
-        let _watch = rig.server.then_watch();
         assert_eq!(rig.open(None).next(2).await, ["Init", "Done 7"]);
     }
     let streams = rig.server.asked().iter().filter(|asked| asked.contains("sendInitialEvents")).count();

@@ -11,6 +11,8 @@ mod lists;
 
 mod watches;
 
+mod connections;
+
 mod failures;
 
 mod quarantine;

@@ -66,7 +66,9 @@ async fn a_list_that_no_longer_names_a_broken_object_takes_its_problem_back() {
     let rig = Rig::with(|_| {}).await;
     for (items, count) in [(vec![broken("a", "3"), broken("b", "3")], 2), (vec![broken("b", "3")], 1), (vec![], 0)] {
         let stream = rig.server.then_watch();
-        items.iter().for_each(|item| drop(stream.say(event("ADDED", item))));
+        for item in &items {
+            stream.say(event("ADDED", item));
+        }
         stream.say(initial_end("7"));
         let mut told = rig.open(None);
         while !told.next(1).await[0].starts_with("Done") {}

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt as _;
 use tempfile::TempDir;
 use tidegate::source::kubernetes::{Access, KubernetesSource, Options};
@@ -42,7 +44,11 @@ impl Rig {
     }
 
     pub async fn with(change: impl FnOnce(&mut Options)) -> Self {
-        let server = Server::start().await;
+        Self::on(Server::start().await, change)
+    }
+
+    /// With a server of one's own.
+    pub fn on(server: Server, change: impl FnOnce(&mut Options)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         write_kubeconfig(&folder, &server, TOKEN);
         let access = Access { kubeconfig: Some(folder.path().join("kubeconfig")), context: None };
@@ -70,9 +76,13 @@ impl Rig {
 }
 
 pub fn write_kubeconfig(folder: &TempDir, server: &Server, token: &str) {
+    let (scheme, authority) = match &server.authority {
+        None => ("http", String::new()),
+        Some(pem) => ("https", format!(", certificate-authority-data: {}", STANDARD.encode(pem))),
+    };
     let text = format!(
         "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
-         clusters: [{{name: c, cluster: {{server: 'http://{}'}}}}]\n\
+         clusters: [{{name: c, cluster: {{server: '{scheme}://{}'{authority}}}}}]\n\
          users: [{{name: u, user: {{token: {token}}}}}]\n\
          contexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n",
         server.address

@@ -5,16 +5,21 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::StreamBody;
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use parking_lot::Mutex;
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 type Chunk = Result<Frame<Bytes>, io::Error>;
@@ -84,24 +89,59 @@ pub struct Server {
     script: Arc<Mutex<VecDeque<Reply>>>,
     asked: Arc<Mutex<Vec<String>>>,
     tokens: Arc<Mutex<Vec<String>>>,
+    /// Connections that were accepted.
+    pub accepted: Arc<AtomicUsize>,
+    /// The certificate to trust, in PEM; none without TLS.
+    pub authority: Option<String>,
 }
 
 impl Server {
+    /// Over plain HTTP.
     pub async fn start() -> Self {
+        Self::serve(None, None).await
+    }
+
+    /// Over TLS, with the protocols that it offers.
+    pub async fn start_tls(protocols: &[&str]) -> Self {
+        let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let key = PrivateKeyDer::Pkcs8(certified.signing_key.serialize_der().into());
+        let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certified.cert.der().clone()], key)
+            .unwrap();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        Self::serve(Some(TlsAcceptor::from(Arc::new(config))), Some(certified.cert.pem())).await
+    }
+
+    async fn serve(tls: Option<TlsAcceptor>, authority: Option<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Self {
             address: listener.local_addr().unwrap(),
             script: Arc::default(),
             asked: Arc::default(),
             tokens: Arc::default(),
+            accepted: Arc::default(),
+            authority,
         };
         let serving = server.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let serving = serving.clone();
-                let service = service_fn(move |request| serving.clone().answer(request));
-                let connection = hyper::server::conn::http1::Builder::new();
-                tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
+                serving.accepted.fetch_add(1, Ordering::SeqCst);
+                let (serving, tls) = (serving.clone(), tls.clone());
+                tokio::spawn(async move {
+                    let service = service_fn(move |request| serving.clone().answer(request));
+                    let builder = auto::Builder::new(TokioExecutor::new());
+                    // Clients that go away are no concern of the server's.
+                    let _ = match tls {
+                        None => builder.serve_connection(TokioIo::new(stream), service).await,
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => builder.serve_connection(TokioIo::new(stream), service).await,
+                            Err(_) => Ok(()),
+                        },
+                    };
+                });
             }
         });
         server
@@ -139,7 +179,7 @@ impl Server {
         self,
         request: Request<Incoming>,
     ) -> Result<Response<StreamBody<UnboundedReceiverStream<Chunk>>>, Infallible> {
-        self.asked.lock().push(request.uri().to_string());
+        self.asked.lock().push(request.uri().path_and_query().unwrap().to_string());
         let token = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
         self.tokens.lock().push(token.unwrap_or_default());
         let reply = self.script.lock().pop_front();

@@ -131,25 +131,23 @@ fn describe(error: &KubeconfigError) -> String {
 
 /// What is wrong with a client, its credentials not shown; all causes in one line.
 pub(super) fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = || std::iter::successors(Some(error), |error| error.source());
+    // Those around it repeat what it says, which may be more than should be seen.
+    if let Some(error) = chain().find_map(|error| error.downcast_ref::<AuthError>()) {
+        return of_auth(error);
+    }
     let mut all: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(error) = error.downcast_ref::<AuthError>() {
-            all.push(of_auth(error));
-            break;
-        }
-        let text = error.to_string();
-        // Many errors repeat their cause.
+    for text in chain().map(ToString::to_string) {
         all.retain(|before| !before.ends_with(&text));
         all.push(text);
-        next = error.source();
     }
     all.join(": ")
 }
 
 fn of_auth(error: &AuthError) -> String {
     match error {
-        AuthError::AuthExecRun { cmd, out } => format!("auth exec command '{cmd}' failed with {}", out.status),
+        // Neither its output nor its arguments and variables.
+        AuthError::AuthExecRun { out, .. } => format!("the auth exec command failed with {}", out.status),
         AuthError::AuthExecParse(_) => "the output of the auth exec command cannot be parsed".to_owned(),
         AuthError::InvalidBearerToken(_) => "the token cannot stand in a header".to_owned(),
         AuthError::ReadTokenFile(error, path) => format!("cannot read the token file {}: {error}", path.display()),

@@ -141,3 +141,63 @@ fn unreadable_text(line: &[u8]) -> Frame {
     }
     Frame::Garbage("a truncated or malformed watch event")
 }
+
+#[cfg(test)]
+mod tests {
+    use tidegate_actors::id::{ResourceType, Scope};
+
+    use super::*;
+
+    fn spell(line: &[u8]) -> String {
+        let things = ResourceType::new("", "v1", "Thing", "things", Scope::Cluster);
+        match read(line, &Decoder::new("c".into(), things)) {
+            Frame::Applied(object) => format!("+{}", object.key().name),
+            Frame::Deleted(object) => format!("-{}", object.key().name),
+            Frame::Unreadable { identity, deleted, added, .. } => {
+                format!("? {} {deleted} {added}", identity.name.as_deref().unwrap_or("-"))
+            }
+            Frame::Bookmark { version, initial_end } => format!("@{} {initial_end}", version.as_deref().unwrap_or("-")),
+            Frame::Failure(failure) => format!("! {failure}"),
+            Frame::Garbage(_) => "garbage".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_usual_shape_and_any_other_spelling_of_it_say_the_same() {
+        let object = r#"{"metadata":{"name":"a"}}"#;
+        for (kind, said) in [("ADDED", "+a"), ("MODIFIED", "+a"), ("DELETED", "-a")] {
+            assert_eq!(spell(format!(r#"{{"type":"{kind}","object":{object}}}"#).as_bytes()), said);
+            assert_eq!(spell(format!("{{\"type\":\"{kind}\",\"object\":{object}}}\r").as_bytes()), said);
+            assert_eq!(spell(format!(r#" {{ "object" : {object} , "type" : "{kind}" }}"#).as_bytes()), said);
+            assert_eq!(spell(format!(r#"{{"type":"{kind}","object":{object},"more":1}}"#).as_bytes()), said);
+        }
+    }
+
+    #[test]
+    fn a_broken_object_is_told_from_a_broken_line() {
+        let broken = r#"{"metadata":{"name":"a","labels":[]}}"#;
+        assert_eq!(spell(format!(r#"{{"type":"ADDED","object":{broken}}}"#).as_bytes()), "? a false true");
+        assert_eq!(spell(format!(r#"{{"type":"MODIFIED","object":{broken}}}"#).as_bytes()), "? a false false");
+        assert_eq!(spell(format!(r#"{{"type":"DELETED","object":{broken}}}"#).as_bytes()), "? a true false");
+        assert_eq!(spell(br#"{"type":"ADDED"}"#), "? - false true");
+        let line = r#"{"type":"ADDED","object":{"metadata":{"name":"a"}}}"#;
+        for end in 1..line.len() {
+            assert_eq!(spell(&line.as_bytes()[..end]), "garbage", "{}", &line[..end]);
+        }
+        for line in ["[]", "null", "{}", r#"{"type":"NEWS","object":{}}"#, "<html>", "}", "\u{1}"] {
+            assert_eq!(spell(line.as_bytes()), "garbage", "{line}");
+        }
+    }
+
+    #[test]
+    fn bookmarks_and_failures_are_read() {
+        let bookmark = r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"5"}}}"#;
+        assert_eq!(spell(bookmark.as_bytes()), "@5 false");
+        let annotations = r#""annotations":{"k8s.io/initial-events-end":"true"}"#;
+        let end = format!(r#"{{"type":"BOOKMARK","object":{{"metadata":{{"resourceVersion":"5",{annotations}}}}}}}"#);
+        assert_eq!(spell(end.as_bytes()), "@5 true");
+        let status = r#"{"kind":"Status","message":"gone","reason":"Expired","code":410}"#;
+        assert_eq!(spell(status.as_bytes()), "! gone (410 Expired)");
+        assert_eq!(spell(format!(r#"{{"type":"ERROR","object":{status}}}"#).as_bytes()), "! gone (410 Expired)");
+    }
+}
