@@ -16,6 +16,7 @@ use tidegate_actors::supervisor::{BoxError, ChildSpec};
 use crate::config::{Config, Directory, Kubernetes, Limits, Registry, SectionType, SourceConfig};
 use crate::correlate::Outputs;
 use crate::resource;
+use crate::source::kubernetes;
 use crate::source::schema::{Catalogue, Entry, Schema};
 
 /// What a source is made with.
@@ -85,6 +86,7 @@ impl<H: Send + Sync + 'static> Wire for Correlation<H> {
 pub struct Tidegate {
     pub(crate) registry: Registry,
     pub(crate) catalogue: Catalogue,
+    pub(crate) clusters: kubernetes::Clusters,
     pub(crate) sources: BTreeMap<String, MakeSource>,
     pub(crate) publishers: Vec<MakePublisher>,
     pub(crate) correlations: Vec<MakeCorrelation>,
@@ -94,7 +96,9 @@ pub struct Tidegate {
 /// Ours alone.
 impl Default for Tidegate {
     fn default() -> Self {
+        let clusters = kubernetes::Clusters::default();
         let empty = Self {
+            clusters: clusters.clone(),
             registry: Registry::default(),
             catalogue: catalogue(),
             sources: BTreeMap::new(),
@@ -104,7 +108,7 @@ impl Default for Tidegate {
         };
         empty
             .source(Directory::KIND, crate::source::directory::make)
-            .source(Kubernetes::KIND, crate::source::kubernetes::make)
+            .source(Kubernetes::KIND, move |section, context| kubernetes::make(section, context, &clusters))
     }
 }
 
@@ -200,6 +204,11 @@ impl Tidegate {
     pub fn actor(mut self, make: impl Fn(&Env) -> ChildSpec + Send + Sync + 'static) -> Self {
         self.actors.push(Arc::new(make));
         self
+    }
+
+    /// The clusters among the sources, once those run.
+    pub fn clusters(&self) -> &kubernetes::Clusters {
+        &self.clusters
     }
 
     /// Runs the command line: what `main` returns.

@@ -88,7 +88,9 @@ async fn writes_and_lists_have_clients_of_their_own() {
     let rig = Rig::new().await;
     let cluster = rig.source.cluster();
     assert_eq!(&**cluster.name(), "c");
-    rig.server.then(Reply::new(200, r#"{"kind":"Lease"}"#)).then(Reply::new(503, status(503, "ServiceUnavailable", "no")));
+    rig.server
+        .then(Reply::new(200, r#"{"kind":"Lease"}"#))
+        .then(Reply::new(503, status(503, "ServiceUnavailable", "no")));
     let request = || http::Request::get("/apis/x").body(Vec::new()).unwrap();
     let text = cluster.client_for_writes().await.unwrap().request_text(request()).await.unwrap();
     assert_eq!(text, r#"{"kind":"Lease"}"#);

@@ -1,11 +1,14 @@
 //! Lists: pages, streams, fallbacks, selectors, namespaces.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use tidegate::source::kubernetes::TypeOptions;
-use tidegate_actors::source::SourceError;
+use tidegate_actors::object::Object;
+use tidegate_actors::source::{Source as _, SourceError, SourceEvent};
 
-use crate::rig::Rig;
+use crate::rig::{Rig, things};
 use crate::server::{Reply, bookmark, event, initial_end, page, status, thing, thing_in};
 
 const PATH: &str = "/apis/example.com/v1/things";
@@ -170,18 +173,24 @@ async fn a_list_that_is_cut_off_or_malformed_is_not_completed() {
     }
 }
 
-#[tokio::test]
-async fn what_nobody_reads_is_cut_on_the_way_in() {
-    let rig = Rig::new().await;
+/// The first object that a stream lists.
+async fn first(rig: &Rig) -> Arc<Object> {
     rig.server.then_list("7", &[&thing("a", "3")]);
-    let _watch = rig.server.then_watch();
-    let mut stream = tidegate_actors::source::Source::open(&rig.source, &crate::rig::things(), None);
-    let object = loop {
-        match futures::StreamExt::next(&mut stream).await.unwrap().unwrap() {
-            tidegate_actors::source::SourceEvent::InitApply(object) => break object,
-            _ => continue,
+    let mut stream = rig.source.open(&things(), None);
+    while let Some(Ok(event)) = stream.next().await {
+        if let SourceEvent::InitApply(object) = event {
+            return object;
         }
-    };
+    }
+    panic!("there is none");
+}
+
+#[tokio::test]
+async fn what_nobody_reads_is_cut_on_the_way_in_and_names_are_shared() {
+    let rig = Rig::new().await;
+    let (object, again) = (first(&rig).await, first(&rig).await);
+    let namespace = |object: &Arc<Object>| object.key().namespace.clone().unwrap();
+    assert!(Arc::ptr_eq(&namespace(&object), &namespace(&again)), "one decoder serves all streams of a type");
     let raw = String::from_utf8(object.raw().to_vec()).unwrap();
     assert!(!raw.contains("managedFields") && raw.contains(r#""spec":{"a":1}"#), "{raw}");
 }

@@ -20,3 +20,7 @@ mod quarantine;
 mod credentials;
 
 mod engine;
+
+mod service;
+
+mod secrecy;

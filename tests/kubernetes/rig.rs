@@ -55,7 +55,8 @@ impl Rig {
         let mut options = Options::new("c", access);
         change(&mut options);
         let problems = Problems::default();
-        let catalogue = Catalogue::new().with_entry(Entry { resource_type: grants(), schema: None, fails_closed: true });
+        let catalogue =
+            Catalogue::new().with_entry(Entry { resource_type: grants(), schema: None, fails_closed: true });
         let source = KubernetesSource::new(options, Env::system(), problems.clone(), catalogue);
         Self { server, source, problems, folder }
     }

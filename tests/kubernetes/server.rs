@@ -1,6 +1,6 @@
 //! An API server that says what it is told to say, in order, and remembers what it was asked.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -89,6 +89,8 @@ pub struct Server {
     script: Arc<Mutex<VecDeque<Reply>>>,
     asked: Arc<Mutex<Vec<String>>>,
     tokens: Arc<Mutex<Vec<String>>>,
+    /// Once the script is over: what it has, by plural.
+    objects: Arc<Mutex<Option<BTreeMap<String, Vec<String>>>>>,
     /// Connections that were accepted.
     pub accepted: Arc<AtomicUsize>,
     /// The certificate to trust, in PEM; none without TLS.
@@ -122,6 +124,7 @@ impl Server {
             script: Arc::default(),
             asked: Arc::default(),
             tokens: Arc::default(),
+            objects: Arc::default(),
             accepted: Arc::default(),
             authority,
         };
@@ -175,6 +178,31 @@ impl Server {
         self.tokens.lock().clone()
     }
 
+    /// What it answers to everybody from now on: lists of these objects by plural, and watches that stay open.
+    pub fn have(&self, objects: BTreeMap<String, Vec<String>>) {
+        *self.objects.lock() = Some(objects);
+    }
+
+    fn of_objects(&self, uri: &http::Uri) -> Reply {
+        let objects = self.objects.lock();
+        let Some(objects) = &*objects else {
+            return Reply::new(500, status(500, "InternalError", "the script is over"));
+        };
+        let plural = uri.path().rsplit('/').next().unwrap();
+        let Some(items) = objects.get(plural) else { return Reply::new(404, "404 page not found") };
+        let query = uri.query().unwrap_or_default();
+        if query.contains("sendInitialEvents") {
+            return Reply::new(422, status(422, "Invalid", "sendInitialEvents is forbidden"));
+        }
+        if query.contains("watch=true") {
+            let (reply, live) = Reply::live();
+            // It stays open for as long as the test runs.
+            std::mem::forget(live);
+            return reply;
+        }
+        Reply::new(200, page("7", "", &items.iter().map(String::as_str).collect::<Vec<_>>()))
+    }
+
     async fn answer(
         self,
         request: Request<Incoming>,
@@ -183,7 +211,7 @@ impl Server {
         let token = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
         self.tokens.lock().push(token.unwrap_or_default());
         let reply = self.script.lock().pop_front();
-        let reply = reply.unwrap_or_else(|| Reply::new(500, status(500, "InternalError", "the script is over")));
+        let reply = reply.unwrap_or_else(|| self.of_objects(request.uri()));
         if reply.never {
             std::future::pending::<()>().await;
         }

@@ -160,7 +160,9 @@ impl Context<'_> {
                     }),
                 }
             }
-            Frame::Unreadable { identity, added, reason, .. } => self.unreadable(&identity, &reason, list, added, named),
+            Frame::Unreadable { identity, added, reason, .. } => {
+                self.unreadable(&identity, &reason, list, added, named)
+            }
             Frame::Bookmark { version, initial_end } => Event::Bookmark { version, initial_end },
             Frame::Failure(failure) => Event::Failed(failure),
             Frame::Garbage(reason) => Event::Broken(reason.to_owned()),
@@ -189,5 +191,7 @@ impl Context<'_> {
 }
 
 fn too_large(size: usize, limit: usize) -> String {
-    format!("it has {size} bytes as JSON, and no object may have more than {limit}; make it smaller, or raise `max_object_size` of the source")
+    format!(
+        "it has {size} bytes as JSON, and no object may have more than {limit}; make it smaller, or raise `max_object_size` of the source"
+    )
 }

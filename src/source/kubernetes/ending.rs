@@ -23,9 +23,9 @@ pub(super) async fn conclude(
             shared.pool.refused(generation).await;
             SourceError::retry(format!("the API server refused the credentials, which are read again: {reason}"))
         }
-        Ending::Forbidden { reason } => {
-            SourceError::NotPermitted { reason: format!("{}; the API server says: {reason}", missing_rule(target, listing)) }
-        }
+        Ending::Forbidden { reason } => SourceError::NotPermitted {
+            reason: format!("{}; the API server says: {reason}", missing_rule(target, listing)),
+        },
         Ending::Absent { reason } => absent(shared, memory, target, reason).await,
     }
 }

@@ -220,7 +220,8 @@ impl Feed {
             }
             Io::Watch(watch) => {
                 let clock = &self.shared.env.clock;
-                let alarm = [watch.bookmark_by, watch.quiet_at].into_iter().flatten().fold(watch.silent_at, Instant::min);
+                let alarm =
+                    [watch.bookmark_by, watch.quiet_at].into_iter().flatten().fold(watch.silent_at, Instant::min);
                 let probe = async {
                     match &mut self.probe {
                         Some(probe) => probe.await,

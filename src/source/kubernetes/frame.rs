@@ -77,13 +77,10 @@ enum Change {
 fn split(line: &[u8]) -> Option<(Change, &[u8])> {
     let line = line.trim_ascii_end().strip_suffix(b"}")?;
     let rest = line.strip_prefix(br#"{"type":""#)?;
-    let (change, rest) = [
-        (Change::Applied, &b"ADDED"[..]),
-        (Change::Applied, b"MODIFIED"),
-        (Change::Deleted, b"DELETED"),
-    ]
-    .into_iter()
-    .find_map(|(change, word)| Some((change, rest.strip_prefix(word)?)))?;
+    let (change, rest) =
+        [(Change::Applied, &b"ADDED"[..]), (Change::Applied, b"MODIFIED"), (Change::Deleted, b"DELETED")]
+            .into_iter()
+            .find_map(|(change, word)| Some((change, rest.strip_prefix(word)?)))?;
     Some((change, rest.strip_prefix(br#"","object":"#)?))
 }
 
@@ -116,11 +113,8 @@ fn read_slowly(line: &[u8], decoder: &Decoder) -> Frame {
             },
         },
         Some(_) => Frame::Garbage("an event of an unknown type"),
-        None if envelope.kind.as_deref() == Some("Status") => {
-            serde_json::from_slice::<Status>(line).map_or(Frame::Garbage("a malformed Status"), |status| {
-                Frame::Failure(status.into())
-            })
-        }
+        None if envelope.kind.as_deref() == Some("Status") => serde_json::from_slice::<Status>(line)
+            .map_or(Frame::Garbage("a malformed Status"), |status| Frame::Failure(status.into())),
         None => Frame::Garbage("a line that is no watch event"),
     }
 }

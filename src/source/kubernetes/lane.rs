@@ -6,12 +6,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response, Uri};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::client::conn::http2;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
@@ -77,6 +78,32 @@ impl Drop for Counted {
     }
 }
 
+/// The body of a response.
+pub(super) struct Received {
+    body: Incoming,
+    _counted: Option<Counted>,
+}
+
+impl hyper::body::Body for Received {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 impl Lane {
     /// A lane without a connection yet; `connections` counts those that it has.
     pub fn new(road: Arc<Road>, connections: metrics::Gauge) -> Self {
@@ -85,14 +112,15 @@ impl Lane {
         Self { inner: Arc::new(Inner { road, slot: Mutex::new(slot), http1, connections }) }
     }
 
-    async fn send(self, request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
-        let sender = self.connection().await?;
-        let Some(mut sender) = sender else {
-            let _counted = Counted::new(&self.inner.connections);
-            return Ok(self.inner.http1.request(request).await?);
+    async fn send(self, request: Request<Body>) -> Result<Response<Received>, BoxError> {
+        let Some(mut sender) = self.connection().await? else {
+            // It has a connection to itself until its body is over.
+            let counted = Counted::new(&self.inner.connections);
+            let response = self.inner.http1.request(request).await?;
+            return Ok(response.map(|body| Received { body, _counted: Some(counted) }));
         };
         sender.ready().await?;
-        Ok(sender.send_request(request).await?)
+        Ok(sender.send_request(request).await?.map(|body| Received { body, _counted: None }))
     }
 
     /// The connection, made if need be; `None` when the server has no HTTP/2.
@@ -142,7 +170,7 @@ impl Lane {
 }
 
 impl tower::Service<Request<Body>> for Lane {
-    type Response = Response<Incoming>;
+    type Response = Response<Received>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 

@@ -220,6 +220,10 @@ fn in_watch(mut watching: Watching, event: Event) -> Step {
         Event::Deleted { key, version } => watching.follow(version, Some(SourceEvent::Delete(key))),
         Event::Unreadable { version, .. } => watching.follow(version, None),
         Event::Bookmark { version, .. } => watching.follow(version, None),
+        // A cursor that the server cannot make sense of is not its own.
+        Event::Failed(failure) if failure.is_unsupported() && !watching.proven => {
+            return end(Ending::Relist { reason: failure.to_string() });
+        }
         Event::Failed(failure) => return end(failure.classify()),
         Event::Broken(reason) => return end(Ending::Retry { reason, after: None }),
         Event::BodyEnd => return end(Ending::retry("the watch ended")),

@@ -3,15 +3,15 @@
 use tidegate_actors::id::Name;
 use tidegate_actors::supervisor::{BoxError, ChildSpec, TaskContext};
 
-use super::{Access, KubernetesSource, Options, TypeOptions};
+use super::{Access, Clusters, KubernetesSource, Options, TypeOptions};
 use crate::builder::{SourceContext, SourceParts};
 use crate::config::Kubernetes;
 
-/// Makes a cluster's source of its section. Whether the cluster can be reached turns out later.
+/// Makes a cluster's source of its section, and tells `clusters`. Whether the cluster can be reached turns out later.
 ///
 /// # Errors
 /// None.
-pub fn make(section: &Kubernetes, context: &SourceContext<'_>) -> Result<SourceParts, BoxError> {
+pub fn make(section: &Kubernetes, context: &SourceContext<'_>, clusters: &Clusters) -> Result<SourceParts, BoxError> {
     let access = Access { kubeconfig: section.kubeconfig.clone(), context: section.context.clone() };
     let mut options = Options::new(context.name.clone(), access);
     let names = |names: &[String]| names.iter().map(|name| Name::from(name.as_str())).collect::<Vec<_>>();
@@ -33,6 +33,7 @@ pub fn make(section: &Kubernetes, context: &SourceContext<'_>) -> Result<SourceP
     options.max_object = usize::try_from(section.max_object_size.bytes()).unwrap_or(usize::MAX);
     let catalogue = context.catalogue.as_ref().clone();
     let source = KubernetesSource::new(options, context.env.clone(), context.problems.clone(), catalogue);
+    clusters.add(&source.cluster());
     let follower = source.clone();
     let follow = ChildSpec::task(format!("credentials-{}", context.name), move |task: TaskContext| {
         let follower = follower.clone();

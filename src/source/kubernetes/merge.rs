@@ -178,8 +178,12 @@ mod tests {
 
     #[test]
     fn a_cursor_of_other_objects_is_of_no_use() {
-        let spellings =
-            [mk_spelling(&[], None), mk_spelling(&[], Some("a=b")), mk_spelling(&["a", "b"], None), mk_spelling(&["a"], None)];
+        let spellings = [
+            mk_spelling(&[], None),
+            mk_spelling(&[], Some("a=b")),
+            mk_spelling(&["a", "b"], None),
+            mk_spelling(&["a"], None),
+        ];
         for (mine, spelling) in spellings.iter().enumerate() {
             let versions = mk_names(&["17", "18"][..spelling.namespaces.len()]);
             let cursor = spelling.cursor(&versions);

@@ -35,7 +35,7 @@ mod shared;
 mod version;
 
 pub use access::{Access, AccessError};
-pub use cluster::Cluster;
+pub use cluster::{Cluster, Clusters};
 pub use make::make;
 pub use options::{Options, TypeOptions};
 

@@ -170,13 +170,7 @@ impl Pool {
 }
 
 impl Generation {
-    fn new(
-        number: u64,
-        name: &Name,
-        read: Read,
-        connect_timeout: Duration,
-        env: Env,
-    ) -> Result<Self, AccessError> {
+    fn new(number: u64, name: &Name, read: Read, connect_timeout: Duration, env: Env) -> Result<Self, AccessError> {
         let Read { mut config, identity, token } = read;
         let wrong = |error: kube::Error| AccessError::Client(words(&error));
         let agent = http::HeaderValue::from_static(concat!("tidegate/", env!("CARGO_PKG_VERSION")));

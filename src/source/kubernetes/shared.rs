@@ -52,8 +52,7 @@ impl Shared {
             let decoder = Decoder::new(self.options.name.clone(), resource_type.clone());
             let known = self.catalogue.get(resource_type.group(), resource_type.kind());
             let fails_closed = known.is_some_and(|known| known.fails_closed);
-            let quarantine =
-                Quarantine::new(&self.options.name, resource_type, fails_closed, self.problems.clone());
+            let quarantine = Quarantine::new(&self.options.name, resource_type, fails_closed, self.problems.clone());
             Arc::new(Memory {
                 decoder: decoder.with_transform(Transform::LEAN),
                 quarantine,

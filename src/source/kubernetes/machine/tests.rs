@@ -174,6 +174,12 @@ fn a_cursor_from_which_nobody_may_go_on_is_as_good_as_none() {
 }
 
 #[test]
+fn a_cursor_that_the_server_does_not_understand_is_forgotten() {
+    assert_eq!(run(false, Some("x"), [failed(400)]), ["watch x", "relist"]);
+    assert_eq!(run(false, None, [page_end("7", ""), failed(400)]), ["page", "Init", "Done 7", "watch 7", "retry"]);
+}
+
+#[test]
 fn the_end_of_a_watch_in_whatever_way_asks_to_resume_and_moves_no_cursor() {
     for event in [Event::BodyEnd, Event::Broken("garbage".to_owned()), Event::Silence] {
         assert_eq!(run(false, Some("5"), [object("a", "6"), event]), ["watch 5", "+a", "@6", "retry"]);
@@ -198,7 +204,11 @@ fn a_resumed_watch_that_tells_older_things_is_of_a_server_that_went_back() {
 #[test]
 fn a_resumed_watch_that_stays_quiet_makes_us_ask_where_the_server_is() {
     let events = [Event::Quiet, Event::Probed(Some("5".into())), object("a", "4"), Event::Quiet];
-    assert_eq!(run(false, Some("5"), events), ["watch 5", "probe"], "proven by the answer, so the old event is old news");
+    assert_eq!(
+        run(false, Some("5"), events),
+        ["watch 5", "probe"],
+        "proven by the answer, so the old event is old news"
+    );
     assert_eq!(run(false, Some("5"), [object("a", "6"), Event::Quiet]), ["watch 5", "+a", "@6"]);
     assert_eq!(run(false, Some("5"), [Event::Quiet, Event::Probed(None)]), ["watch 5", "probe"]);
 }
@@ -218,7 +228,8 @@ fn an_event_without_a_version_is_told_and_moves_nothing() {
 #[test]
 fn an_unreadable_object_keeps_its_place_in_a_list_and_moves_the_cursor_of_a_watch() {
     let nameless = Event::Unreadable { key: None, version: None };
-    let events = [unreadable("a", Some("3")), nameless.clone(), page_end("7", ""), unreadable("b", Some("8")), nameless];
+    let events =
+        [unreadable("a", Some("3")), nameless.clone(), page_end("7", ""), unreadable("b", Some("8")), nameless];
     assert_eq!(run(false, None, events), ["page", "Init", "keep a", "Done 7", "watch 7", "@8"]);
     let told = run(true, None, [unreadable("a", None), bookmark("7", true)]);
     assert_eq!(told, ["stream", "Init", "keep a", "Done 7"]);
