@@ -22,5 +22,3 @@ mod credentials;
 mod engine;
 
 mod service;
-
-mod secrecy;

@@ -22,6 +22,9 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
+/// Objects as JSON, by plural.
+pub type Objects = BTreeMap<String, Vec<String>>;
+
 type Chunk = Result<Frame<Bytes>, io::Error>;
 
 /// An answer.
@@ -90,7 +93,7 @@ pub struct Server {
     asked: Arc<Mutex<Vec<String>>>,
     tokens: Arc<Mutex<Vec<String>>>,
     /// Once the script is over: what it has, by plural.
-    objects: Arc<Mutex<Option<BTreeMap<String, Vec<String>>>>>,
+    objects: Arc<Mutex<Option<Objects>>>,
     /// Connections that were accepted.
     pub accepted: Arc<AtomicUsize>,
     /// The certificate to trust, in PEM; none without TLS.
@@ -179,7 +182,7 @@ impl Server {
     }
 
     /// What it answers to everybody from now on: lists of these objects by plural, and watches that stay open.
-    pub fn have(&self, objects: BTreeMap<String, Vec<String>>) {
+    pub fn have(&self, objects: Objects) {
         *self.objects.lock() = Some(objects);
     }
 

@@ -1,6 +1,5 @@
 //! The whole service on a cluster: `kind: kubernetes` in the config, a gateway's objects in, a model out.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,16 +14,17 @@ use tidegate_actors::env::Env;
 use tidegate_actors::id::Scope;
 
 use crate::rig::{PATIENCE, Rig};
+use crate::server::Objects;
 
 /// The demo's objects as a cluster has them, by plural.
-fn demo() -> BTreeMap<String, Vec<String>> {
+fn demo() -> Objects {
     let catalogue = resource::kinds()
         .into_iter()
         .rev()
         .fold(Catalogue::new(), |catalogue, kind| catalogue.with_unchecked(kind.resource_type));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/demo");
     let loaded = load(Options::new("files", path), &Env::system(), catalogue).unwrap();
-    let mut objects: BTreeMap<String, Vec<String>> =
+    let mut objects: Objects =
         resource::kinds().iter().map(|kind| (kind.resource_type.plural().to_owned(), Vec::new())).collect();
     for (resource_type, of_type) in loaded.objects {
         for object in of_type {

@@ -14,7 +14,6 @@ use crate::config::Kubernetes;
 pub fn make(section: &Kubernetes, context: &SourceContext<'_>, clusters: &Clusters) -> Result<SourceParts, BoxError> {
     let access = Access { kubeconfig: section.kubeconfig.clone(), context: section.context.clone() };
     let mut options = Options::new(context.name.clone(), access);
-    let names = |names: &[String]| names.iter().map(|name| Name::from(name.as_str())).collect::<Vec<_>>();
     options.namespaces = names(&section.namespaces);
     options.types = section
         .types
@@ -43,4 +42,8 @@ pub fn make(section: &Kubernetes, context: &SourceContext<'_>, clusters: &Cluste
         }
     });
     Ok(SourceParts { children: vec![follow], ..SourceParts::new(source) })
+}
+
+fn names(names: &[String]) -> Vec<Name> {
+    names.iter().map(|name| Name::from(name.as_str())).collect()
 }
