@@ -15,9 +15,11 @@ use tidegate_actors::supervisor::{BoxError, ChildSpec};
 
 use crate::config::{Config, Directory, Kubernetes, Limits, Registry, SectionType, SourceConfig};
 use crate::correlate::Outputs;
+use crate::publish::status::WriteRate;
 use crate::resource;
 use crate::source::kubernetes;
 use crate::source::schema::{Catalogue, Entry, Schema};
+use crate::source::sink::StatusSink;
 
 /// What a source is made with.
 pub struct SourceContext<'a> {
@@ -39,12 +41,14 @@ pub struct SourceParts {
     pub source: Arc<dyn Source>,
     /// Children of the supervisor, started before the first list and stopped after the last.
     pub children: Vec<ChildSpec>,
+    /// Takes the objects' conditions back, so fast; without it they are in the API only.
+    pub status: Option<(Arc<dyn StatusSink>, WriteRate)>,
 }
 
 impl SourceParts {
-    /// A source that needs nothing else to run.
+    /// A source that needs nothing else to run, and takes nothing back.
     pub fn new(source: impl Source) -> Self {
-        Self { source: Arc::new(source), children: Vec::new() }
+        Self { source: Arc::new(source), children: Vec::new(), status: None }
     }
 }
 

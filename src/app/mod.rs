@@ -62,7 +62,7 @@ use crate::proxy::bootstrap::{AdminAddress, Bootstrap, BootstrapOptions, XdsAddr
 use crate::proxy::child::ChildOptions;
 use crate::proxy::supervised;
 use crate::publish::json::PublishedModel;
-use crate::publish::status::PublishedStatuses;
+use crate::publish::status::{PublishedStatuses, StatusWriter};
 use crate::publish::step::Steps;
 use crate::publish::xds::{self, XdsPublisher, XdsServer};
 use catalogue::Types;
@@ -85,6 +85,8 @@ pub struct App {
     pub model: PublishedModel,
     /// Every object's conditions.
     pub statuses: PublishedStatuses,
+    /// Writes them back to the sources that take them.
+    pub writer: StatusWriter,
     /// Where the admin server listens.
     pub admin: SocketAddr,
     /// Where the xDS server listens over TCP.
@@ -123,6 +125,8 @@ impl App {
         let catalogue = Types::new(&factory, &tidegate.catalogue);
         let settings = Arc::new(RwLock::new(settings(config)));
         let correlation = correlation(config, &settings, &env, &problems, &factory);
+        let told = settings.clone();
+        let writer = StatusWriter::new(&env, &problems, &factory, move || told.read().controller.clone());
         let watches = WatchRegistry::new(
             &config.watches,
             config.limits.watches,
@@ -136,6 +140,7 @@ impl App {
             xds_socket,
             model: PublishedModel::default(),
             statuses: PublishedStatuses::default(),
+            writer,
             env,
             problems,
             supervisor,

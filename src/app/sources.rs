@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use anyhow::anyhow;
+use tidegate_actors::handler::HandlerOptions;
 use tidegate_actors::id::Name;
 use tidegate_actors::informer::RegisterOptions;
 
 use super::App;
 use crate::builder::{SourceContext, Tidegate, Wire};
 use crate::config::{Config, SourceConfig};
+use crate::publish::status::StatusWriter;
 
 impl App {
     /// The gateway's correlation, and those that another binary brought along.
@@ -44,12 +46,18 @@ impl App {
             limits: &config.limits,
         };
         let parts = make(source, &context).map_err(|error| anyhow!("source `{}`: {error}", source.name))?;
-        let children = parts.children.iter().map(|child| child.name().clone()).collect();
+        let mut children: Vec<Name> = parts.children.iter().map(|child| child.name().clone()).collect();
+        let takes_status = parts.status.is_some();
+        let status = parts.status.map(|(sink, rate)| self.writer.spec(&name, sink, rate));
+        children.extend(status.iter().map(|child| child.name().clone()));
         self.source_children.lock().insert(name.clone(), children);
         for child in parts.children {
             self.add(child).await?;
         }
         self.factory.add_source(parts.source)?;
+        if let Some(status) = status {
+            self.add(status).await?;
+        }
         let correlations = self.correlations.read().clone();
         for correlation in correlations {
             for resource_type in correlation.resource_types() {
@@ -61,6 +69,11 @@ impl App {
                 let options = RegisterOptions::default();
                 let informer = self.factory.register(&name, resource_type.clone(), options).await?;
                 correlation.add_informer(&informer);
+            }
+        }
+        if takes_status {
+            for informer in StatusWriter::told().iter().filter_map(|told| self.factory.get(&name, told)) {
+                informer.add_handler("status", Arc::new(self.writer.clone()), HandlerOptions::default()).await?;
             }
         }
         // What was asked for before the source was there is asked of it too.

@@ -1,6 +1,5 @@
 //! When the whole service says that it is ready, over its real admin server.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -46,7 +45,7 @@ async fn not_ready_names_what_is_missing_and_ready_comes_with_the_first_configur
     let (let_go, go) = watch::channel(false);
     let tidegate = Tidegate::builder().source::<Directory>("held", move |_, context| {
         let inner = MemorySource::new(&context.name);
-        Ok(SourceParts { source: Arc::new(Held { inner, go: go.clone() }), children: Vec::new() })
+        Ok(SourceParts::new(Held { inner, go: go.clone() }))
     });
     let app = App::start(&tidegate, &config, &Hooks::default(), Env::system()).await.unwrap();
     let missing = async || -> (u16, Vec<String>) {
