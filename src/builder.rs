@@ -66,12 +66,17 @@ pub(crate) struct ExtraCorrelation {
 
 /// What wiring needs of a correlation whose handles it does not know.
 pub(crate) trait Wire: Send + Sync {
+    fn name(&self) -> &str;
     fn resource_types(&self) -> &[ResourceType];
     fn add_informer(&self, informer: &Informer);
     fn remove_input(&self, of: &ResourceType, source: &Name);
 }
 
 impl<H: Send + Sync + 'static> Wire for Correlation<H> {
+    fn name(&self) -> &str {
+        Self::name(self)
+    }
+
     fn resource_types(&self) -> &[ResourceType] {
         Self::resource_types(self)
     }

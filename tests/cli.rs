@@ -254,6 +254,7 @@ async fn mk_rig(fresh: bool) -> Rig {
         catalogue: catalogue.clone(),
         problems,
         required_types: Vec::new(),
+        unserved: Arc::new(Vec::new),
         published: Arc::new(move || Published { fresh, snapshot: false }),
         model: Arc::new(|| None),
         statuses: Arc::new(move || vec![status.clone()]),

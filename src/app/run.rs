@@ -42,7 +42,7 @@ async fn serve(tidegate: &Tidegate, config: Arc<Config>, options: RunOptions) ->
     tracing::info!(admin = %app.admin, xds = ?app.xds_address, socket = %app.xds_socket.display(), "started");
     let work = async {
         if options.demo {
-            for backend in demo::backends() {
+            for backend in demo::backends(&app.factory).await {
                 app.add(backend).await?;
             }
         }
@@ -112,7 +112,8 @@ async fn add_proxy(app: &App, config: &Config, options: &RunOptions, required: b
 async fn announce(app: &App, config: &Config, proxy: bool) -> anyhow::Result<()> {
     // It is asked itself: in the tree it is running for a moment before it has said anything.
     let envoy = EnvoyAdmin::new(AdminAddress::Tcp(config.proxy.admin_address));
-    while proxy && !matches!(envoy.state().await, Ok(EnvoyState::Live)) {
+    let answers = async || app.model.get().version > 0 && matches!(envoy.state().await, Ok(EnvoyState::Live));
+    while proxy && !answers().await {
         app.env.clock.sleep(Duration::from_millis(20)).await;
     }
     let folder = config.sources.first().and_then(|source| source.section::<Directory>());

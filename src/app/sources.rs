@@ -4,13 +4,41 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use tidegate_actors::handler::HandlerOptions;
-use tidegate_actors::id::Name;
-use tidegate_actors::informer::RegisterOptions;
+use tidegate_actors::id::{Name, ResourceType};
+use tidegate_actors::informer::{InformerFactory, RegisterOptions};
 
-use super::App;
+use super::{App, Correlations};
+use crate::admin::Provider;
+use crate::admin::ready::Lack;
 use crate::builder::{SourceContext, Tidegate, Wire};
 use crate::config::{Config, SourceConfig};
 use crate::publish::status::StatusWriter;
+use crate::source::schema::Catalogue;
+
+/// Types that a correlation of another binary's reads and no source serves: it would wait for them without a word.
+/// The gateway's own reads old versions of kinds too, which sources may serve or not.
+pub(super) fn unserved(
+    factory: &InformerFactory,
+    correlations: &Correlations,
+    known: &Catalogue,
+) -> Provider<Vec<Lack>> {
+    let (factory, correlations, known) = (factory.clone(), correlations.clone(), known.clone());
+    Arc::new(move || {
+        let informers = factory.informers();
+        let mut lacks = Vec::new();
+        for correlation in correlations.read().iter().skip(1) {
+            let is_served = |of: &ResourceType| informers.iter().any(|informer| informer.resource_type() == of);
+            for of in correlation.resource_types().iter().filter(|of| !is_served(of)) {
+                let entry = known.get(of.group(), of.kind()).map(|entry| entry.resource_type.version());
+                let instead = entry.filter(|version| *version != of.version());
+                let instead = instead.map_or(String::new(), |version| format!("; sources serve version {version}"));
+                let reason = format!("`{}` reads it and no source serves it{instead}", correlation.name());
+                lacks.push(Lack { what: "type", name: of.to_string(), reason });
+            }
+        }
+        lacks
+    })
+}
 
 impl App {
     /// The gateway's correlation, and those that another binary brought along.
