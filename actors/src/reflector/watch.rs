@@ -120,7 +120,7 @@ impl Watch {
         let text = end.to_string();
         let (wait, phase) = match end {
             SourceError::Retry { after, .. } => (attempts.failure(*after), Some(Phase::Degraded(text.clone()))),
-            SourceError::Relist { .. } => (attempts.failure(None), Some(Phase::Degraded(text.clone()))),
+            SourceError::Relist { .. } => (attempts.relist(), Some(Phase::Degraded(text.clone()))),
             SourceError::Absent { reason } => {
                 (attempts.probe(options.absent_probe), Some(Phase::Absent(reason.clone())))
             }
