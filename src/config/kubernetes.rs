@@ -37,6 +37,52 @@ pub struct Kubernetes {
     pub bookmark_deadline: Period,
     /// The largest object, as JSON. A larger one is quarantined and named.
     pub max_object_size: ByteSize,
+    /// How conditions are written back.
+    pub status: StatusWriting,
+}
+
+/// How conditions are written back to a cluster's objects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StatusWriting {
+    /// Whether they are written at all; they are in the API either way.
+    pub write: bool,
+    /// How many writes a second there are at most.
+    pub rate: u32,
+    /// How many of them may come at once.
+    pub burst: u32,
+    /// The Lease by which replicas agree on the one that writes.
+    pub lease: LeaseConfig,
+}
+
+/// A Lease of `coordination.k8s.io`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LeaseConfig {
+    /// Its namespace. Without it: the pod's own when Tidegate runs in a cluster, else `default`.
+    pub namespace: Option<String>,
+    /// Its name. Shards, each with objects of their own, need Leases of their own.
+    pub name: String,
+    /// Another replica takes over when the Lease was not renewed for so long.
+    pub duration: Period,
+    /// One that could not renew it for so long stops writing; shorter than `duration`, for writes under way.
+    pub renew_deadline: Period,
+    /// How often it is renewed, and looked at by the others.
+    pub retry: Period,
+}
+
+impl Default for StatusWriting {
+    fn default() -> Self {
+        Self { write: true, rate: 100, burst: 500, lease: LeaseConfig::default() }
+    }
+}
+
+impl Default for LeaseConfig {
+    fn default() -> Self {
+        let seconds = Period::from_secs;
+        let (duration, renew_deadline, retry) = (seconds(15), seconds(10), seconds(2));
+        Self { namespace: None, name: "tidegate".to_owned(), duration, renew_deadline, retry }
+    }
 }
 
 /// What is watched of one resource type.
@@ -70,6 +116,7 @@ impl Default for Kubernetes {
             response_timeout: Period::from_secs(60),
             bookmark_deadline: Period::from_secs(60),
             max_object_size: ByteSize::new(8 << 20),
+            status: StatusWriting::default(),
         }
     }
 }
@@ -105,12 +152,33 @@ impl SectionType for Kubernetes {
             check.ensure(sensible, key, "must be between 1s and 1h");
         }
         check.ensure(self.max_object_size.bytes() >= 1024, "max_object_size", "must be at least 1KiB");
+        self.status.check(check);
     }
 
     fn resolve(&mut self, base: &std::path::Path) {
         if let Some(path) = &mut self.kubeconfig {
             *path = base.join(&*path);
         }
+    }
+}
+
+impl StatusWriting {
+    fn check(&self, check: &mut Check<'_>) {
+        check.ensure(self.rate > 0, "status.rate", "must be at least 1; `write: false` writes nothing");
+        check.ensure(self.burst > 0, "status.burst", "must be at least 1");
+        let lease = &self.lease;
+        let namespaces: Vec<String> = lease.namespace.iter().cloned().collect();
+        check_namespaces(&namespaces, "status.lease.namespace", check);
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+        let named = (1..=253).contains(&lease.name.len()) && lease.name.chars().all(plain);
+        check.ensure(named, "status.lease.name", "is no object's name: at most 253 of a-z, 0-9, - and .");
+        // Leases count in whole seconds.
+        let sensible = (1..=3600).contains(&lease.duration.as_secs()) && lease.duration.subsec_nanos() == 0;
+        check.ensure(sensible, "status.lease.duration", "must be between 1s and 1h, in whole seconds");
+        let later = *lease.renew_deadline < *lease.duration;
+        check.ensure(later, "status.lease.renew_deadline", "must be shorter than `duration`");
+        let often = !lease.retry.is_zero() && *lease.retry < *lease.renew_deadline;
+        check.ensure(often, "status.lease.retry", "must be above zero and shorter than `renew_deadline`");
     }
 }
 

@@ -54,7 +54,7 @@ async fn with(
 }
 
 /// Sends a request over a client; the body of the response is still to come.
-async fn send(shared: &Shared, client: &Client, request: Request<Body>) -> Result<Body, Failure> {
+pub(super) async fn send(shared: &Shared, client: &Client, request: Request<Body>) -> Result<Body, Failure> {
     let deadline = shared.options.response_timeout;
     let response = tokio::select! {
         biased;

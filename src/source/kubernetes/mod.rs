@@ -10,6 +10,8 @@
 //!  ├─ exchange ─▶ pool ─▶ lane    clients, connections, credentials
 //!  └─ body ─▶ cut, frame          pieces of bodies, decoded; what cannot be is in quarantine
 //! merge                           several namespaces as one stream
+//!
+//! status, lease ─▶ write           conditions back, and which replica writes them
 //! ```
 
 mod access;
@@ -24,6 +26,7 @@ mod feed;
 mod frame;
 mod identity;
 mod lane;
+mod lease;
 mod machine;
 mod make;
 mod merge;
@@ -32,7 +35,9 @@ mod pool;
 mod quarantine;
 mod request;
 mod shared;
+mod status;
 mod version;
+mod write;
 
 pub use access::{Access, AccessError};
 pub use cluster::{Cluster, Clusters};
@@ -49,10 +54,14 @@ use tidegate_actors::problem::Problems;
 use tidegate_actors::source::{Cursor, Source, SourceStream};
 
 use self::feed::Feed;
+use self::lease::KubernetesLease;
 use self::merge::{Spelling, merge};
 use self::request::Target;
 use self::shared::Shared;
+use self::status::KubernetesStatus;
+use super::lease::{Leadership, LeaseRecord};
 use super::schema::Catalogue;
+use super::sink::StatusSink;
 
 /// See the module. Cheap to clone.
 #[derive(Clone)]
@@ -64,6 +73,16 @@ impl KubernetesSource {
     /// A source. Nothing is read or asked before the first stream is opened.
     pub fn new(options: Options, env: Env, problems: Problems, catalogue: Catalogue) -> Self {
         Self { shared: Arc::new(Shared::new(options, env, problems, catalogue)) }
+    }
+
+    /// Where its objects take their conditions back, from the replica that leads.
+    pub fn status(&self, leadership: Leadership) -> impl StatusSink {
+        KubernetesStatus::new(self.shared.clone(), leadership)
+    }
+
+    /// The record of who leads among replicas.
+    pub fn lease(&self, namespace: &str, name: &str) -> impl LeaseRecord {
+        KubernetesLease::new(self.shared.clone(), namespace.to_owned(), name.to_owned())
     }
 
     /// The cluster, for those who write to it.
