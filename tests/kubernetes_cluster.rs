@@ -12,3 +12,14 @@ mod rig;
 #[path = "kubernetes_cluster/status.rs"]
 mod status;
 
+#[path = "kubernetes_cluster/audit.rs"]
+mod audit;
+
+#[path = "kubernetes_cluster/replicas.rs"]
+mod replicas;
+
+#[path = "kubernetes_cluster/permissions.rs"]
+mod permissions;
+
+#[path = "kubernetes_cluster/outages.rs"]
+mod outages;

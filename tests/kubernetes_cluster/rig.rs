@@ -142,8 +142,7 @@ data_dir: data
 "
         );
         std::fs::write(folder.path().join("tidegate.yaml"), config).unwrap();
-        let service =
-            Service::start(&["run", "--config", "tidegate.yaml"], folder.path(), &folder.path().join("data"));
+        let service = Service::start(&["run", "--config", "tidegate.yaml"], folder.path(), &folder.path().join("data"));
         Self { service, admin, _folder: folder }
     }
 

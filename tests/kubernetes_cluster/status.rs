@@ -76,7 +76,8 @@ async fn what_kubectl_applies_is_answered_by_envoy_and_says_so_in_its_status() {
     corner.until(cluster, "gatewayclass", &corner.name, PATIENCE, class).await;
     let programmed = |gateway: &Value| {
         let listeners = gateway["status"]["listeners"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let attached: Vec<_> = listeners.iter().map(|listener| (&listener["name"], &listener["attachedRoutes"])).collect();
+        let attached: Vec<_> =
+            listeners.iter().map(|listener| (&listener["name"], &listener["attachedRoutes"])).collect();
         holds(gateway, &gateway["status"], "Accepted")
             && holds(gateway, &gateway["status"], "Programmed")
             && attached == [(&json!("http"), &json!(2)), (&json!("https"), &json!(1))]
@@ -106,13 +107,27 @@ async fn what_kubectl_applies_is_answered_by_envoy_and_says_so_in_its_status() {
     assert_eq!(parents(&web)[0], theirs);
 
     // Ours is gone again with what it spoke of; and when somebody takes ours away, it comes back.
-    corner.apply(cluster, &[mk_route_to("web", &["web.example.com"], "green").replace("name: public", "name: else")]).await;
+    corner
+        .apply(cluster, &[mk_route_to("web", &["web.example.com"], "green").replace("name: public", "name: else")])
+        .await;
     let alone = |route: &Value| parents(route) == std::slice::from_ref(&theirs);
     corner.until(cluster, "httproute", "web", PATIENCE, alone).await;
     corner.apply(cluster, &[mk_route_to("web", &["web.example.com"], "green")]).await;
     corner.until(cluster, "httproute", "web", PATIENCE, accepted).await;
     let none = json!({ "status": { "parents": [theirs] } }).to_string();
-    cluster.kubectl(&["patch", "httproute", "web", "-n", &corner.name, "--subresource=status", "--type=merge", "-p", &none]).await;
+    cluster
+        .kubectl(&[
+            "patch",
+            "httproute",
+            "web",
+            "-n",
+            &corner.name,
+            "--subresource=status",
+            "--type=merge",
+            "-p",
+            &none,
+        ])
+        .await;
     let web = corner.until(cluster, "httproute", "web", PATIENCE, accepted).await;
     assert_eq!(parents(&web)[0], theirs);
 
@@ -147,8 +162,7 @@ async fn three_hundred_routes_applied_at_once_say_what_is_true_of_them_soon() {
         let ours = parents(route).first().unwrap_or(&Value::Null);
         let accepted = holds(route, ours, "Accepted");
         let refs = condition(ours, "ResolvedRefs");
-        accepted
-            && if missing { refs["reason"] == "BackendNotFound" } else { holds(route, ours, "ResolvedRefs") }
+        accepted && if missing { refs["reason"] == "BackendNotFound" } else { holds(route, ours, "ResolvedRefs") }
     };
     let attempt = || async {
         let routes = cluster.get_json(&["httproutes", "-n", &corner.name]).await;
