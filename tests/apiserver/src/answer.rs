@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use futures::{Stream, TryStreamExt as _, stream};
+use futures::{Stream, StreamExt as _, stream};
 use http::{Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -33,7 +33,14 @@ pub fn whole(code: u16, content_type: &str, body: impl Into<Bytes>) -> Answer {
 
 /// A body that comes bit by bit.
 pub fn streamed(content_type: &str, chunks: impl Stream<Item = Result<Bytes, Broken>> + Send + 'static) -> Answer {
-    answer(200, content_type, StreamBody::new(chunks.map_ok(Frame::data)).boxed_unsync())
+    let chunks = chunks.then(|chunk| async {
+        if chunk.is_err() {
+            // What came before the break is sent when there is nothing to wait for.
+            tokio::task::yield_now().await;
+        }
+        chunk.map(Frame::data)
+    });
+    answer(200, content_type, StreamBody::new(chunks).boxed_unsync())
 }
 
 /// A body of chunks that are made when they are wanted.

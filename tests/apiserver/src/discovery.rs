@@ -54,7 +54,9 @@ fn version() -> Value {
 fn is_aggregated(accept: &str) -> bool {
     accept.split(',').any(|one| {
         let mut parts = one.split(';').map(str::trim);
-        parts.next() == Some("application/json") && one.contains("as=APIGroupDiscoveryList") && one.contains("v=v2")
+        parts.next() == Some("application/json")
+            && one.contains("as=APIGroupDiscoveryList")
+            && one.contains("v=v2")
             && !one.contains("v=v2beta1")
     })
 }

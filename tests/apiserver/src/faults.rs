@@ -279,7 +279,15 @@ mod tests {
     use super::*;
 
     fn mk_asked(verb: &'static str) -> Asked<'static> {
-        Asked { verb, plural: "services", id: "services", namespace: "", name: "", path: "/api/v1/services", continued: false }
+        Asked {
+            verb,
+            plural: "services",
+            id: "services",
+            namespace: "",
+            name: "",
+            path: "/api/v1/services",
+            continued: false,
+        }
     }
 
     #[test]
@@ -294,7 +302,8 @@ mod tests {
 
     #[test]
     fn a_fault_reads_from_json_and_a_wrong_word_is_refused() {
-        let json = r#"{"when": {"verb": "watch"}, "times": 1, "do": {"kind": "stream", "after": 3, "then": {"kind": "cut"}}}"#;
+        let json =
+            r#"{"when": {"verb": "watch"}, "times": 1, "do": {"kind": "stream", "after": 3, "then": {"kind": "cut"}}}"#;
         let fault: Fault = serde_json::from_str(json).unwrap();
         let when = When { verb: "watch".to_owned(), ..When::default() };
         assert_eq!(fault, Fault::once(when, Act::Stream { after: 3, then: Then::Cut }));

@@ -98,12 +98,7 @@ pub fn list(state: &State, target: &Target, options: &ListOptions, acts: &[Act])
     })
 }
 
-fn version(
-    world: &World,
-    options: &ListOptions,
-    token: Option<&Token>,
-    frozen: Option<Frozen>,
-) -> Result<At, Status> {
+fn version(world: &World, options: &ListOptions, token: Option<&Token>, frozen: Option<Frozen>) -> Result<At, Status> {
     let current = world.revision;
     let exactly = |revision: u64| match revision > current {
         true => Err(Status::too_large(revision, current)),

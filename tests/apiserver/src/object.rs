@@ -201,15 +201,17 @@ impl Object {
         &self.raw
     }
 
-    /// Its JSON in a served version; without conversion only `apiVersion` differs.
+    /// Its JSON in a served version; without conversion only `apiVersion` differs, which custom objects begin with.
     pub fn in_version(&self, kind: &Kind, version: &str) -> Bytes {
-        if version == kind.storage || kind.behaviour.typed {
+        if kind.behaviour.typed {
             return self.raw.clone();
         }
-        let stored = r#"{"apiVersion":"#.len() + quoted(&kind.api_version(&kind.storage)).len();
-        let start = format!(r#"{{"apiVersion":{}"#, quoted(&kind.api_version(version)));
-        // It was written in another storage version, if the definition has changed since.
-        let end = if self.raw.get(stored) == Some(&b',') { stored } else { first_comma(&self.raw) };
+        let start = format!(r#"{{"apiVersion":{},"#, quoted(&kind.api_version(version)));
+        if self.raw.starts_with(start.as_bytes()) {
+            return self.raw.clone();
+        }
+        // No version has a comma in it.
+        let end = self.raw.iter().position(|&byte| byte == b',').map_or(0, |comma| comma + 1);
         [start.as_bytes(), &self.raw[end..]].concat().into()
     }
 
@@ -231,11 +233,6 @@ impl Object {
             kind: String::new(),
         })
     }
-}
-
-/// An API version has no comma.
-fn first_comma(raw: &[u8]) -> usize {
-    raw.iter().position(|&byte| byte == b',').unwrap_or(0)
 }
 
 /// `namespace/name`, or the name alone.

@@ -61,8 +61,7 @@ impl ListOptions {
                 _ => {}
             }
         }
-        let problems =
-            if options.watch { options.watch_problems(streaming_lists) } else { options.list_problems() };
+        let problems = if options.watch { options.watch_problems(streaming_lists) } else { options.list_problems() };
         if !problems.is_empty() {
             return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &problems));
         }

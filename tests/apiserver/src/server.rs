@@ -51,13 +51,8 @@ impl ApiServer {
         let wanted: Vec<SocketAddr> = [Some(options.address), options.replica].into_iter().flatten().collect();
         let (orders, mut ordered) = tokio::sync::mpsc::unbounded_channel();
         let state = Arc::new(State::new(options, orders));
-        let mut inner = Inner {
-            state,
-            connections: Arc::default(),
-            tls,
-            addresses: wanted,
-            listening: Mutex::default(),
-        };
+        let mut inner =
+            Inner { state, connections: Arc::default(), tls, addresses: wanted, listening: Mutex::default() };
         inner.listen().await?;
         inner.addresses = inner.listening.get_mut().iter().map(|listening| listening.address).collect();
         let inner = Arc::new(inner);
@@ -178,9 +173,10 @@ impl Inner {
     fn kubeconfig(&self, at: usize) -> String {
         use base64::Engine as _;
         let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-        let authority = self.tls.as_ref().map_or(String::new(), |tls| {
-            format!("    certificate-authority-data: {}\n", encode(&tls.authority))
-        });
+        let authority = self
+            .tls
+            .as_ref()
+            .map_or(String::new(), |tls| format!("    certificate-authority-data: {}\n", encode(&tls.authority)));
         let token = self.state.access.any_token();
         let user = token.map_or("{}".to_owned(), |token| format!("{{token: {token}}}"));
         format!(

@@ -203,8 +203,5 @@ fn delete_collection(writer: &mut Writer, target: &Target, sent: &Sent) -> Resul
     let items: Vec<Value> = meant.iter().map(|(_, object)| value(target, object)).collect::<Result<_, _>>()?;
     let (kind, version) = (&target.kind.list_kind, target.kind.api_version(&target.version));
     let meta = serde_json::json!({"resourceVersion": writer.world.revision.to_string()});
-    Ok(answer::json(
-        200,
-        &serde_json::json!({"kind": kind, "apiVersion": version, "metadata": meta, "items": items}),
-    ))
+    Ok(answer::json(200, &serde_json::json!({"kind": kind, "apiVersion": version, "metadata": meta, "items": items})))
 }

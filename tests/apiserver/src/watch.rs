@@ -32,12 +32,7 @@ const WAITING: usize = 64;
 const BATCH: usize = 256;
 
 /// Opens a watch.
-pub fn watch(
-    state: &Arc<State>,
-    target: &Target,
-    options: &ListOptions,
-    acts: &[Act],
-) -> Result<Answer, Status> {
+pub fn watch(state: &Arc<State>, target: &Target, options: &ListOptions, acts: &[Act]) -> Result<Answer, Status> {
     let selectors = Selectors::parse(&target.kind, &options.labels, &options.fields)?;
     let initial = options.initial_events.unwrap_or(false) || matches!(options.version.as_str(), "" | "0");
     let begun = {
@@ -45,8 +40,7 @@ pub fn watch(
         let frozen = state.frozen.borrow().filter(|_| target.replica).map(|frozen| frozen.revision);
         let current = frozen.unwrap_or(world.revision);
         let wanted = options.revision()?;
-        let resource =
-            world.resources.get(&target.kind.id()).ok_or_else(|| Status::not_found(&target.kind, ""))?;
+        let resource = world.resources.get(&target.kind.id()).ok_or_else(|| Status::not_found(&target.kind, ""))?;
         let (cache, life, changes) = (resource.cache.clone(), resource.life.clone(), resource.changes());
         let start = if initial && wanted > current {
             Err(Status::too_large(wanted, current))
@@ -251,9 +245,8 @@ impl Session {
         if stored && same_for_all && !self.harm.meets(object) {
             return Some(event.frame(&self.kind));
         }
-        let json = |object: &crate::object::Object| {
-            self.harm.apply(object, object.in_version(&self.kind, &self.version))
-        };
+        let json =
+            |object: &crate::object::Object| self.harm.apply(object, object.in_version(&self.kind, &self.version));
         match (now, before, &event.previous) {
             (true, false, _) => Some(frame("ADDED", &json(object))),
             (true, true, _) => Some(frame("MODIFIED", &json(object))),

@@ -231,7 +231,8 @@ impl Writer<'_> {
 
 fn check_name(kind: &Kind, meta: &Meta) -> Result<(), Status> {
     if meta.name.is_empty() {
-        let problem = ("FieldValueRequired", "Required value: name or generateName is required".to_owned(), "metadata.name");
+        let problem =
+            ("FieldValueRequired", "Required value: name or generateName is required".to_owned(), "metadata.name");
         return Err(Status::invalid(&kind.group, &kind.kind, "", &[problem]));
     }
     Ok(())

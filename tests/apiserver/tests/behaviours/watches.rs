@@ -116,9 +116,8 @@ async fn a_streaming_list_closes_its_initial_events_with_a_bookmark() {
     let (server, client) = plain().await;
     let a = server.put(&mk_config_map("a", "1")).unwrap();
     server.put(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}})).unwrap();
-    let path = format!(
-        "{MAPS}?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
-    );
+    let path =
+        format!("{MAPS}?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true");
     let mut watch = Watch::open(&client, &path).await;
     assert_eq!(watch.short().await, format!("ADDED a@{a}"));
     let bookmark = watch.event().await;
