@@ -15,8 +15,10 @@ use tidegate_actors::supervisor::{BoxError, ChildSpec};
 
 use crate::config::{Config, Directory, Limits, Registry, SectionType, SourceConfig};
 use crate::correlate::Outputs;
+use crate::publish::status::WriteRate;
 use crate::resource;
 use crate::source::schema::{Catalogue, Entry, Schema};
+use crate::source::sink::StatusSink;
 
 /// What a source is made with.
 pub struct SourceContext<'a> {
@@ -38,12 +40,14 @@ pub struct SourceParts {
     pub source: Arc<dyn Source>,
     /// Children of the supervisor, started before the first list and stopped after the last.
     pub children: Vec<ChildSpec>,
+    /// Takes the objects' conditions back, so fast; without it they are in the API only.
+    pub status: Option<(Arc<dyn StatusSink>, WriteRate)>,
 }
 
 impl SourceParts {
-    /// A source that needs nothing else to run.
+    /// A source that needs nothing else to run, and takes nothing back.
     pub fn new(source: impl Source) -> Self {
-        Self { source: Arc::new(source), children: Vec::new() }
+        Self { source: Arc::new(source), children: Vec::new(), status: None }
     }
 }
 
@@ -61,12 +65,17 @@ pub(crate) struct ExtraCorrelation {
 
 /// What wiring needs of a correlation whose handles it does not know.
 pub(crate) trait Wire: Send + Sync {
+    fn name(&self) -> &str;
     fn resource_types(&self) -> &[ResourceType];
     fn add_informer(&self, informer: &Informer);
     fn remove_input(&self, of: &ResourceType, source: &Name);
 }
 
 impl<H: Send + Sync + 'static> Wire for Correlation<H> {
+    fn name(&self) -> &str {
+        Self::name(self)
+    }
+
     fn resource_types(&self) -> &[ResourceType] {
         Self::resource_types(self)
     }

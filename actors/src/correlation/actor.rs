@@ -116,6 +116,11 @@ impl<H: Send + Sync + 'static> Correlation<H> {
         Self { shared: Arc::new(shared) }
     }
 
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
     /// The handles of its collections.
     pub fn handles(&self) -> &H {
         &self.shared.handles
