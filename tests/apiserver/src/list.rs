@@ -70,12 +70,14 @@ pub fn list(state: &State, target: &Target, options: &ListOptions, acts: &[Act])
     let frozen = state.frozen.borrow().filter(|_| target.replica);
     let at = version(&world, options, token.as_ref(), frozen)?;
     let prefix = target.prefix();
+    // The watch cache answers whole lists to who takes any version, and one object has no pages.
+    let one = selectors.is_one_name() && (!target.namespace.is_empty() || !kind.namespaced);
+    let whole = one || (options.version == "0" && token.is_none());
     let range = Range {
         revision: at.revision,
         prefix: &prefix,
         from: token.as_ref().map_or("", |token| &token.start),
-        // The watch cache answers whole lists to who takes any version.
-        most: if options.version == "0" && token.is_none() { 0 } else { options.limit },
+        most: if whole { 0 } else { options.limit },
         left: token.as_ref().and_then(|token| token.left).filter(|_| at.exact),
     };
     let resource = world.resources.get(&kind.id()).ok_or_else(|| Status::not_found(kind, ""))?;
@@ -96,6 +98,13 @@ pub fn list(state: &State, target: &Target, options: &ListOptions, acts: &[Act])
         Some(after) => answer::chunks(JSON, CutAfter { body, left: Some(after) }),
         None => answer::chunks(JSON, body.map(Ok)),
     })
+}
+
+/// Answers with some objects as a list.
+pub fn of(target: &Target, objects: Vec<Arc<Object>>, revision: u64) -> Answer {
+    let meta = ListMeta { revision, ..ListMeta::default() };
+    let body = ListBody::new(target.kind.clone(), target.version.clone(), objects, &meta, Harm::default());
+    answer::chunks(JSON, body.map(Ok))
 }
 
 fn version(world: &World, options: &ListOptions, token: Option<&Token>, frozen: Option<Frozen>) -> Result<At, Status> {

@@ -17,18 +17,19 @@ use crate::kind::Kind;
 #[serde(rename_all = "camelCase", default)]
 pub struct Meta {
     /// Its name.
+    #[serde(deserialize_with = "or_default")]
     pub name: String,
     /// The beginning of a name that the server completes.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "or_default")]
     pub generate_name: String,
     /// Its namespace; empty for cluster-scoped types.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "or_default")]
     pub namespace: String,
     /// Its identity.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "or_default")]
     pub uid: String,
     /// A number, or empty.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "or_default")]
     pub resource_version: String,
     /// Counts changes beside metadata and status.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,11 +53,16 @@ pub struct Meta {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner_references: Option<Value>,
     /// Who has to let go before it is gone.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_default")]
     pub finalizers: Vec<String>,
     /// Managed fields, as they came or as apply keeps them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub managed_fields: Option<Value>,
+}
+
+/// `null` is nothing.
+fn or_default<'de, T: Default + Deserialize<'de>, D: serde::Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    Option::<T>::deserialize(from).map(Option::unwrap_or_default)
 }
 
 /// An object on its way into the store.
@@ -93,7 +99,10 @@ impl Draft {
         for raw in fields.values_mut().filter(|raw| raw.get().contains(['\n', '\r'])) {
             *raw = serde_json::value::to_raw_value(&serde_json::from_str::<Value>(raw.get())?)?;
         }
-        Ok(Self { meta: meta.transpose()?.flatten().unwrap_or_default(), fields, api_version, kind })
+        let mut meta = meta.transpose()?.flatten().unwrap_or_default();
+        meta.labels = meta.labels.filter(|labels| !labels.is_empty());
+        meta.annotations = meta.annotations.filter(|annotations| !annotations.is_empty());
+        Ok(Self { meta, fields, api_version, kind })
     }
 
     /// Reads a value.

@@ -35,6 +35,11 @@ impl Selectors {
         self.labels.requirements().is_empty() && self.fields.is_empty()
     }
 
+    /// Whether at most one object of a namespace is meant, by its name.
+    pub fn is_one_name(&self) -> bool {
+        self.fields.iter().any(|term| term.field == "metadata.name" && term.equal)
+    }
+
     /// Whether an object is meant.
     pub fn matches(&self, object: &Object) -> bool {
         self.fields.iter().all(|term| term.matches(object)) && self.labels.matches(|key| object.label(key))

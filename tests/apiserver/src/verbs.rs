@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::answer::{self, Answer, JSON};
 use crate::apply::{Applier, applied};
 use crate::kind::{CRD_ID, Kind};
+use crate::list;
 use crate::object::{Draft, Object};
 use crate::patch::{PatchType, patched};
 use crate::query::{ListOptions, pairs};
@@ -196,12 +197,10 @@ fn delete_collection(writer: &mut Writer, target: &Target, sent: &Sent) -> Resul
     let (id, prefix) = (target.kind.id(), target.prefix());
     let resource = writer.world.resources.get(&id).ok_or_else(|| Status::not_found(&target.kind, ""))?;
     let meant = resource.objects.iter().filter(|(key, object)| key.starts_with(&prefix) && selectors.matches(object));
-    let meant: Vec<(String, Arc<Object>)> = meant.map(|(key, object)| (key.clone(), object.clone())).collect();
-    for (key, _) in &meant {
-        writer.delete(&target.kind, key, &Preconditions::default())?;
+    let meant: Vec<Arc<Object>> = meant.map(|(_, object)| object.clone()).collect();
+    let revision = writer.world.revision;
+    for object in &meant {
+        writer.delete(&target.kind, &object.key(), &Preconditions::default())?;
     }
-    let items: Vec<Value> = meant.iter().map(|(_, object)| value(target, object)).collect::<Result<_, _>>()?;
-    let (kind, version) = (&target.kind.list_kind, target.kind.api_version(&target.version));
-    let meta = serde_json::json!({"resourceVersion": writer.world.revision.to_string()});
-    Ok(answer::json(200, &serde_json::json!({"kind": kind, "apiVersion": version, "metadata": meta, "items": items})))
+    Ok(list::of(target, meant, revision))
 }

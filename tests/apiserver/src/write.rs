@@ -81,8 +81,12 @@ impl Writer<'_> {
             meta.name = format!("{}{:05x}", meta.generate_name, self.env.rng.below(0x10_0000));
         }
         check_name(kind, meta)?;
-        if self.world.get(&id, &key_of(&meta.namespace, &meta.name)).is_some() {
-            return Err(Status::already_exists(kind, &meta.name));
+        if let Some(there) = self.world.get(&id, &key_of(&meta.namespace, &meta.name)) {
+            let mut taken = Status::already_exists(kind, &meta.name);
+            if there.meta.deletion_timestamp.is_some() {
+                taken.message = format!("object is being deleted: {}", taken.message);
+            }
+            return Err(taken);
         }
         meta.uid = self.uid();
         meta.creation_timestamp = Some(self.now());
@@ -128,7 +132,7 @@ impl Writer<'_> {
         };
         let sent = &draft.meta.resource_version;
         if sent.is_empty() && !kind.behaviour.unconditional_update && part != Part::Everything {
-            let why = "Invalid value: 0x0: must be specified for an update".to_owned();
+            let why = "Invalid value: 0: must be specified for an update".to_owned();
             let problem = ("FieldValueInvalid", why, "metadata.resourceVersion");
             return Err(Status::invalid(&kind.group, &kind.plural, &name, &[problem]));
         }
@@ -145,8 +149,9 @@ impl Writer<'_> {
         let before = current.draft();
         let next = merged(kind, &current.meta, &before, draft, part);
         if next.meta.deletion_timestamp.is_some() && next.meta.finalizers.is_empty() {
-            let gone = self.world.remove(&id, &key);
-            return gone.ok_or_else(|| Status::not_found(kind, &name));
+            // Watchers see it as it was; the answer is what was asked for.
+            let gone = self.world.remove(&id, &key).ok_or_else(|| Status::not_found(kind, &name))?;
+            return Ok(Arc::new(Object::encode(kind, next, gone.revision)));
         }
         if next.same_but(&before, "") && same_meta(&next.meta, &current.meta) {
             return Ok(current);

@@ -70,7 +70,7 @@ async fn two_servers_of_our_own_show_the_same_though_their_versions_differ() {
 }
 
 #[tokio::test]
-async fn a_server_that_loses_a_write_is_found_out() {
+async fn a_server_that_tells_things_twice_is_found_out() {
     let (_first, ours) = own().await;
     let (second, theirs) = own().await;
     let when = tidegate_apiserver::When::of("watch", "configmaps");
