@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::access::Denial;
 use crate::answer::{self, Answer};
-use crate::faults::{Fault, Then};
+use crate::fault::{Fault, Then};
 use crate::scripted::ScriptError;
 use crate::state::{Frozen, Order, State};
 use crate::status::Status;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::faults::Act;
+use crate::fault::Act;
 use crate::object::Object;
 
 /// The harm done to one answer's objects.

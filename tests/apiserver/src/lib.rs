@@ -41,7 +41,10 @@ mod control;
 /// Who may do what.
 mod access;
 
-/// Faults by script.
+/// A fault in words.
+mod fault;
+
+/// The faults that stand.
 mod faults;
 
 /// What faults do to objects.
@@ -56,8 +59,11 @@ mod selectors;
 /// Lists.
 mod list;
 
-/// Watches.
+/// Where watches begin.
 mod watch;
+
+/// One open watch.
+mod session;
 
 /// Verbs on one object.
 mod verbs;
@@ -94,11 +100,12 @@ mod status;
 
 pub use access::Denial;
 pub use discovery::VERSION;
-pub use faults::{Act, Fault, Faults, Standing, Then, When};
+pub use fault::{Act, Fault, Then, When};
+pub use faults::{Faults, Standing};
 pub use options::{Options, WatchOptions};
 pub use scripted::ScriptError;
 pub use server::{ApiServer, StartError};
 pub use state::{OpenWatch, Request};
-pub use status::{Cause, Details, Status, StatusMeta};
+pub use status::{Cause, Details, Outcome, Status, StatusKind, StatusMeta, StatusVersion};
 pub use store::Snapshot;
 pub use tls::TlsError;

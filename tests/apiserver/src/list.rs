@@ -9,7 +9,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use crate::answer::{self, Answer, Broken, JSON};
-use crate::faults::Act;
+use crate::fault::Act;
 use crate::harm::Harm;
 use crate::kind::Kind;
 use crate::object::{Object, quoted};

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 
 use crate::access::Wish;
 use crate::answer::{self, Answer};
-use crate::faults::{Act, Asked, millis};
+use crate::fault::{Act, Asked, millis};
 use crate::kind::Kind;
 use crate::query::{ListOptions, pairs};
 use crate::state::{self, State};

@@ -9,7 +9,8 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::access::Denial;
-use crate::faults::{Faults, Then};
+use crate::fault::Then;
+use crate::faults::Faults;
 use crate::kind::Kind;
 use crate::object::{Draft, key_of};
 use crate::server::{ApiServer, Inner};

@@ -10,7 +10,8 @@ use tidegate_actors::env::Env;
 use tokio::sync::{mpsc, watch};
 
 use crate::access::Access;
-use crate::faults::{Faults, Then};
+use crate::fault::Then;
+use crate::faults::Faults;
 use crate::kind::Kind;
 use crate::options::Options;
 use crate::store::World;

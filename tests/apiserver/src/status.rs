@@ -10,15 +10,15 @@ use crate::kind::Kind;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// Always `Status`.
-    pub kind: String,
-    /// Always `v1`.
-    pub api_version: String,
+    /// Always the same.
+    pub kind: StatusKind,
+    /// Always the same.
+    pub api_version: StatusVersion,
     /// Empty but for a list's expired token, which comes with a new one.
     #[serde(default)]
     pub metadata: StatusMeta,
-    /// `Success` or `Failure`.
-    pub status: String,
+    /// Whether it is an error.
+    pub status: Outcome,
     /// For people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
@@ -27,10 +27,34 @@ pub struct Status {
     pub reason: String,
     /// What it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub details: Option<Details>,
+    pub details: Option<Box<Details>>,
     /// The HTTP status code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<u16>,
+}
+
+/// The `kind` of a `Status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StatusKind {
+    /// The only one.
+    Status,
+}
+
+/// The `apiVersion` of a `Status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StatusVersion {
+    /// The only one.
+    V1,
+}
+
+/// The `status` of a `Status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Done.
+    Success,
+    /// Not done.
+    Failure,
 }
 
 /// The list metadata of a `Status`.
@@ -95,10 +119,10 @@ impl Status {
     /// A failure of any kind.
     pub fn failure(code: u16, reason: &str, message: impl Into<String>) -> Self {
         Self {
-            kind: "Status".to_owned(),
-            api_version: "v1".to_owned(),
+            kind: StatusKind::Status,
+            api_version: StatusVersion::V1,
             metadata: StatusMeta::default(),
-            status: "Failure".to_owned(),
+            status: Outcome::Failure,
             message: message.into(),
             reason: reason.to_owned(),
             details: None,
@@ -129,7 +153,7 @@ impl Status {
     /// 200 for a delete that took the object away.
     pub fn deleted(kind: &Kind, name: &str, uid: &str) -> Self {
         let mut status = Self::failure(200, "", "").about(kind, name);
-        status.status = "Success".to_owned();
+        status.status = Outcome::Success;
         status.code = None;
         status.details.get_or_insert_default().uid = uid.to_owned();
         status
@@ -240,12 +264,12 @@ impl Status {
         let texts: Vec<String> = problems.iter().map(|(_, message, field)| format!("{field}: {message}")).collect();
         let all = if let [one] = texts.as_slice() { one.clone() } else { format!("[{}]", texts.join(", ")) };
         let mut status = Self::failure(422, "Invalid", format!("{qualified} \"{name}\" is invalid: {all}"));
-        status.details = Some(Details {
+        status.details = Some(Box::new(Details {
             name: name.to_owned(),
             group: group.to_owned(),
             kind: kind.to_owned(),
             ..Details::default()
-        });
+        }));
         problems.iter().fold(status, |status, (reason, message, field)| status.caused_by(reason, message, field))
     }
 

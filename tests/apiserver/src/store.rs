@@ -15,12 +15,15 @@ use crate::kind::Kind;
 use crate::object::{Draft, Object};
 use crate::watch_cache::{Forgotten, Limits, WatchCache};
 
+/// Objects by their keys, in etcd's order.
+pub type Objects = BTreeMap<String, Arc<Object>>;
+
 /// One resource type with its objects.
 pub struct Resource {
     /// What it is.
     pub kind: Arc<Kind>,
-    /// By key, in etcd's order.
-    pub objects: BTreeMap<String, Arc<Object>>,
+    /// Its objects.
+    pub objects: Objects,
     /// What happened.
     pub cache: Arc<Mutex<WatchCache>>,
     /// Ends the watches, when the type goes or is served anew.
@@ -64,7 +67,7 @@ pub struct World {
 #[derive(Clone)]
 pub struct Snapshot {
     revision: u64,
-    kinds: Vec<(Arc<Kind>, BTreeMap<String, Arc<Object>>)>,
+    kinds: Vec<(Arc<Kind>, Objects)>,
 }
 
 impl Snapshot {

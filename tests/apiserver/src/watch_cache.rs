@@ -101,7 +101,7 @@ impl WatchCache {
         self.history_floor = self.history_floor.max(revision);
         let window_floor = self.window_floor;
         let gone = self.events.partition_point(|event| event.revision <= revision.min(window_floor));
-        self.dropped = self.events.drain(..gone).last().map_or(self.dropped, |event| event.revision);
+        self.dropped = self.events.drain(..gone).next_back().map_or(self.dropped, |event| event.revision);
     }
 
     /// At most so many events after a revision.

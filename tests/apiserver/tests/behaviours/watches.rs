@@ -151,7 +151,8 @@ async fn bookmarks_come_to_who_allows_them_and_carry_the_present() {
     let mut without = Watch::open(&client, &path).await;
     server.put(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}})).unwrap();
     let mut bookmark = with.event().await;
-    while bookmark["object"]["metadata"]["resourceVersion"] == from.to_string() {
+    let before = from.to_string();
+    while bookmark["object"]["metadata"]["resourceVersion"] == before.as_str() {
         bookmark = with.event().await;
     }
     assert_eq!(bookmark["type"], "BOOKMARK");

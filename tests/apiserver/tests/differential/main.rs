@@ -27,6 +27,9 @@ use side::Side;
 use tidegate_actors::env::SeededRng;
 use tidegate_apiserver::{ApiServer, Options};
 
+/// How many plans are run against a real server; `TIDEGATE_SEEDS` asks for another number.
+const SEEDS: u64 = 10;
+
 /// Runs a plan on both and compares answer by answer, then stream by stream.
 async fn compare(seed: u64, steps: usize, ours: &Client, theirs: &Client) {
     let rng = SeededRng::new(seed);
@@ -94,7 +97,8 @@ async fn our_server_and_a_real_one_show_the_same() {
         }
     };
     let theirs = rig::client(&std::fs::read_to_string(kubeconfig).unwrap()).await;
-    for seed in 100..110 {
+    let seeds = std::env::var("TIDEGATE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS);
+    for seed in 100..100 + seeds {
         compare(seed, 80, &ours, &theirs).await;
     }
 }
