@@ -11,7 +11,8 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::kind::{CRD_ID, CrdSpec, Kind};
 use crate::object::{Draft, Object};
 use crate::status::Status;
-use crate::write::Writer;
+use crate::store::World;
+use crate::write::{Deleted, Preconditions, Writer};
 
 /// Creates a definition, and serves its type.
 pub fn create(writer: &mut Writer, mut draft: Draft) -> Result<Arc<Object>, Status> {
@@ -33,18 +34,34 @@ pub fn update(writer: &mut Writer, draft: Draft) -> Result<Arc<Object>, Status> 
     Ok(updated)
 }
 
-/// Takes a definition away: it is terminating, its objects go, it goes, and its type is served no more.
-pub fn delete(writer: &mut Writer, kind: &Kind, current: &Arc<Object>) -> Result<Arc<Object>, Status> {
-    let defined = spec(&current.draft()).map(|spec| spec.kind().id())?;
-    writer.mark(kind, current)?;
-    let objects = writer.world.resources.get(&defined).map(|resource| resource.objects.keys().cloned().collect());
+/// Takes a definition away: it is terminating, its objects go, it goes, and its type is served no more. Objects that
+/// finalizers hold also hold the definition.
+pub fn delete(writer: &mut Writer, kind: &Kind, current: &Arc<Object>) -> Result<Deleted, Status> {
+    let defined = spec(&current.draft()).map(|spec| spec.kind())?;
+    let marked = writer.mark(kind, current)?;
+    let objects = writer.world.resources.get(&defined.id()).map(|resource| resource.objects.keys().cloned().collect());
     let keys: Vec<String> = objects.unwrap_or_default();
     for key in keys {
-        writer.world.remove(&defined, &key);
+        writer.delete(&defined, &key, &Preconditions::default())?;
     }
-    let gone = writer.world.remove(CRD_ID, &current.meta.name);
-    writer.world.forget(&defined);
-    gone.ok_or_else(|| Status::not_found(kind, &current.meta.name))
+    Ok(finish(writer, &defined).map_or(Deleted::Held(marked), Deleted::Gone))
+}
+
+/// Whether a type's definition is on its way out.
+pub fn is_terminating(world: &World, kind: &Kind) -> bool {
+    world.get(CRD_ID, &kind.id()).is_some_and(|definition| definition.meta.deletion_timestamp.is_some())
+}
+
+/// Takes a terminating definition away when nothing holds it any more.
+pub fn finish(writer: &mut Writer, defined: &Kind) -> Option<Arc<Object>> {
+    let id = defined.id();
+    let empty = writer.world.resources.get(&id).is_none_or(|resource| resource.objects.is_empty());
+    if !empty || !is_terminating(writer.world, defined) {
+        return None;
+    }
+    let gone = writer.world.remove(CRD_ID, &id);
+    writer.world.forget(&id);
+    gone
 }
 
 fn spec(draft: &Draft) -> Result<CrdSpec, Status> {

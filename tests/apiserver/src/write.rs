@@ -81,6 +81,10 @@ impl Writer<'_> {
             meta.name = format!("{}{:05x}", meta.generate_name, self.env.rng.below(0x10_0000));
         }
         check_name(kind, meta)?;
+        if crd::is_terminating(self.world, kind) {
+            let why = "create not allowed while custom resource definition is terminating";
+            return Err(Status::forbidden(kind, &meta.name, why));
+        }
         if let Some(there) = self.world.get(&id, &key_of(&meta.namespace, &meta.name)) {
             let mut taken = Status::already_exists(kind, &meta.name);
             if there.meta.deletion_timestamp.is_some() {
@@ -151,6 +155,7 @@ impl Writer<'_> {
         if next.meta.deletion_timestamp.is_some() && next.meta.finalizers.is_empty() {
             // Watchers see it as it was; the answer is what was asked for.
             let gone = self.world.remove(&id, &key).ok_or_else(|| Status::not_found(kind, &name))?;
+            crd::finish(self, kind);
             return Ok(Arc::new(Object::encode(kind, next, gone.revision)));
         }
         if next.same_but(&before, "") && same_meta(&next.meta, &current.meta) {
@@ -181,7 +186,7 @@ impl Writer<'_> {
             return Err(Status::conflict_because(kind, name, &why));
         }
         if id == CRD_ID {
-            return crd::delete(self, kind, &current).map(Deleted::Gone);
+            return crd::delete(self, kind, &current);
         }
         if id == "namespaces" {
             return self.delete_namespace(kind, &current);

@@ -4,7 +4,7 @@ use http::Request;
 use kube::Discovery;
 use serde_json::{Value, json};
 
-use crate::rig::{Watch, client, get, mk_crd, mk_widget, plain, put, send};
+use crate::rig::{Watch, client, get, mk_crd, mk_widget, names, plain, put, send};
 
 const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const WIDGETS: &str = "/apis/example.com/v1/widgets";
@@ -35,6 +35,30 @@ async fn without_its_definition_a_types_objects_go_its_watches_end_and_lists_are
     assert!(watch.ends().await, "properly, and without an ERROR event");
     assert_eq!(get(&client, WIDGETS).await.0, 404);
     assert_eq!(get(&client, &format!("{WIDGETS}?watch=true")).await.0, 404);
+}
+
+#[tokio::test]
+async fn an_object_that_finalizers_hold_holds_its_definition_and_nothing_new_is_created() {
+    let (server, client) = plain().await;
+    server.put(&mk_crd(&["v1"])).unwrap();
+    let mut held = mk_widget("v1", "w", 1);
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    server.put(&held).unwrap();
+    server.put(&mk_widget("v1", "free", 1)).unwrap();
+    send(&client, "DELETE", &format!("{CRDS}/widgets.example.com"), "", "").await;
+    let (status, list) = get(&client, WIDGETS).await;
+    assert_eq!((status, names(&list)), (200, vec!["w".to_owned()]));
+    let namespaced = "/apis/example.com/v1/namespaces/default/widgets";
+    let (status, refused) = put(&client, "POST", namespaced, &mk_widget("v1", "new", 1)).await;
+    assert_eq!(status, 403);
+    assert_eq!(
+        refused["message"],
+        "widgets.example.com \"new\" is forbidden: create not allowed while custom resource definition is terminating"
+    );
+    let body = json!({"metadata": {"finalizers": null}}).to_string();
+    send(&client, "PATCH", &format!("{namespaced}/w"), "application/merge-patch+json", &body).await;
+    assert_eq!(get(&client, &format!("{CRDS}/widgets.example.com")).await.0, 404);
+    assert_eq!(get(&client, WIDGETS).await.0, 404);
 }
 
 #[tokio::test]

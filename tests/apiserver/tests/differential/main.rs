@@ -31,7 +31,7 @@ use tidegate_apiserver::{ApiServer, Options};
 const SEEDS: u64 = 10;
 
 /// Runs a plan on both and compares answer by answer, then stream by stream.
-async fn compare(seed: u64, steps: usize, ours: &Client, theirs: &Client) {
+async fn compare(seed: u64, steps: usize, ours: &Client, theirs: &Client) -> [Side; 2] {
     let rng = SeededRng::new(seed);
     let namespace = format!("differential-{seed}-{}", std::process::id());
     let mut sides = [Side::start(ours.clone(), &namespace).await, Side::start(theirs.clone(), &namespace).await];
@@ -43,9 +43,8 @@ async fn compare(seed: u64, steps: usize, ours: &Client, theirs: &Client) {
         done.push(format!("{step}: {operation:?} -> {}", answers.0.0));
         assert_eq!(answers.0, answers.1, "seed {seed}, step {step}: {operation:?}\nafter\n{}", done.join("\n"));
     }
-    let [ours, theirs] = sides;
-    let (ours, theirs) = (ours.finish().await, theirs.finish().await);
-    for ((watcher, ours), (_, theirs)) in ours.into_iter().zip(theirs) {
+    let [a, b] = &mut sides;
+    for ((watcher, ours), (_, theirs)) in a.finish().await.into_iter().zip(b.finish().await) {
         let at = ours.iter().zip(&theirs).position(|(a, b)| a != b).unwrap_or(ours.len().min(theirs.len()));
         assert_eq!(
             (ours.get(at), theirs.get(at)),
@@ -55,6 +54,18 @@ async fn compare(seed: u64, steps: usize, ours: &Client, theirs: &Client) {
             theirs.len(),
             done.join("\n")
         );
+    }
+    assert_eq!(a.streamed().await, b.streamed().await, "seed {seed}: a streaming list differs");
+    sides
+}
+
+/// Plans one after the other, and in the end both lose the custom type.
+async fn compare_all(seeds: std::ops::Range<u64>, steps: usize, ours: &Client, theirs: &Client) {
+    for seed in seeds.clone() {
+        let [mut a, mut b] = compare(seed, steps, ours, theirs).await;
+        if seed + 1 == seeds.end {
+            assert_eq!(a.without_the_type().await, b.without_the_type().await, "when the type goes");
+        }
     }
 }
 
@@ -66,10 +77,8 @@ async fn own() -> (ApiServer, Client) {
 async fn two_servers_of_our_own_show_the_same_though_their_versions_differ() {
     let (_first, ours) = own().await;
     let (second, theirs) = rig::start(Options { revision: 7_000, tls: true, ..Options::default() }).await;
-    for seed in 0..5 {
-        compare(seed, 60, &ours, &theirs).await;
-        second.fill(&rig::mk_config_map("between", "1"), 3).unwrap();
-    }
+    second.fill(&rig::mk_config_map("elsewhere", "1"), 3).unwrap();
+    compare_all(0..5, 60, &ours, &theirs).await;
 }
 
 #[tokio::test]
@@ -98,7 +107,5 @@ async fn our_server_and_a_real_one_show_the_same() {
     };
     let theirs = rig::client(&std::fs::read_to_string(kubeconfig).unwrap()).await;
     let seeds = std::env::var("TIDEGATE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS);
-    for seed in 100..100 + seeds {
-        compare(seed, 80, &ours, &theirs).await;
-    }
+    compare_all(100..100 + seeds, 80, &ours, &theirs).await;
 }

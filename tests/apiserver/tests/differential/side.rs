@@ -140,7 +140,7 @@ impl Side {
     }
 
     /// Writes what every watcher is waiting for, and says what each has seen until then.
-    pub async fn finish(mut self) -> Vec<(&'static str, Vec<Value>)> {
+    pub async fn finish(&mut self) -> Vec<(&'static str, Vec<Value>)> {
         for of in [Type::Map, Type::Widget] {
             self.settle(of, "o1").await;
             for (name, labels) in [("end", json!({})), ("end-x", json!({"app": "x"}))] {
@@ -175,6 +175,58 @@ impl Side {
             all.push((watcher, seen));
         }
         all
+    }
+
+    /// What streaming lists begin with, closing bookmark included.
+    pub async fn streamed(&mut self) -> Vec<Vec<Value>> {
+        let mut all = Vec::new();
+        for watcher in WATCHERS {
+            let path = watcher.replace("NAMESPACE", &self.namespace);
+            let query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+            let mut watch = Watch::open(&self.client, &format!("{path}&{query}")).await;
+            let mut seen = Vec::new();
+            while seen.last().is_none_or(|last: &Value| last["type"] != "BOOKMARK") {
+                let event = watch.event().await;
+                seen.push(self.stripped(event));
+            }
+            all.push(seen);
+        }
+        all
+    }
+
+    /// Takes the custom type away: what its watcher sees until it ends, and what is answered then.
+    pub async fn without_the_type(&mut self) -> (Vec<Value>, u16, Value) {
+        let widgets = self.collection(Type::Widget);
+        self.let_go().await;
+        let (_, list) = get(&self.client, &widgets).await;
+        let version = list["metadata"]["resourceVersion"].as_str().unwrap();
+        let path = format!("{widgets}?watch=true&resourceVersion={version}");
+        let mut watch = Watch::open(&self.client, &path).await;
+        let crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.com";
+        send(&self.client, "DELETE", crd, "", "").await;
+        let mut seen = Vec::new();
+        while let Some(line) = watch.line().await {
+            let event = serde_json::from_str(&line.expect("a proper end")).unwrap();
+            seen.push(self.stripped(event));
+        }
+        // In what order its objects went is nobody's promise.
+        seen.sort_by_key(ToString::to_string);
+        while get(&self.client, crd).await.0 == 200 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        let (status, answer) = get(&self.client, &widgets).await;
+        (seen, status, answer)
+    }
+
+    /// Takes the finalizers of all custom objects away, which hold the type.
+    async fn let_go(&self) {
+        let (_, list) = get(&self.client, "/apis/example.com/v1/widgets").await;
+        for item in list["items"].as_array().unwrap() {
+            let text = |key: &str| item["metadata"][key].as_str().unwrap().to_owned();
+            let path = format!("/apis/example.com/v1/namespaces/{}/widgets/{}", text("namespace"), text("name"));
+            let body = json!({"metadata": {"finalizers": null}}).to_string();
+            send(&self.client, "PATCH", &path, "application/merge-patch+json", &body).await;
+        }
     }
 
     /// Makes an object anew, with a mark that it had not before.
