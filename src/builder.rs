@@ -13,10 +13,11 @@ use tidegate_actors::publisher::{self, Publisher};
 use tidegate_actors::source::Source;
 use tidegate_actors::supervisor::{BoxError, ChildSpec};
 
-use crate::config::{Config, Directory, Limits, Registry, SectionType, SourceConfig};
+use crate::config::{Config, Directory, Kubernetes, Limits, Registry, SectionType, SourceConfig};
 use crate::correlate::Outputs;
 use crate::publish::status::WriteRate;
 use crate::resource;
+use crate::source::kubernetes;
 use crate::source::schema::{Catalogue, Entry, Schema};
 use crate::source::sink::StatusSink;
 
@@ -94,6 +95,7 @@ impl<H: Send + Sync + 'static> Wire for Correlation<H> {
 pub struct Tidegate {
     pub(crate) registry: Registry,
     pub(crate) catalogue: Catalogue,
+    pub(crate) clusters: kubernetes::Clusters,
     pub(crate) sources: BTreeMap<String, MakeSource>,
     pub(crate) publishers: Vec<MakePublisher>,
     pub(crate) correlations: Vec<MakeCorrelation>,
@@ -103,7 +105,9 @@ pub struct Tidegate {
 /// Ours alone.
 impl Default for Tidegate {
     fn default() -> Self {
+        let clusters = kubernetes::Clusters::default();
         let empty = Self {
+            clusters: clusters.clone(),
             registry: Registry::default(),
             catalogue: catalogue(),
             sources: BTreeMap::new(),
@@ -111,7 +115,9 @@ impl Default for Tidegate {
             correlations: Vec::new(),
             actors: Vec::new(),
         };
-        empty.source(Directory::KIND, crate::source::directory::make)
+        empty
+            .source(Directory::KIND, crate::source::directory::make)
+            .source(Kubernetes::KIND, move |section, context| kubernetes::make(section, context, &clusters))
     }
 }
 
@@ -207,6 +213,11 @@ impl Tidegate {
     pub fn actor(mut self, make: impl Fn(&Env) -> ChildSpec + Send + Sync + 'static) -> Self {
         self.actors.push(Arc::new(make));
         self
+    }
+
+    /// The clusters among the sources, once those run.
+    pub fn clusters(&self) -> &kubernetes::Clusters {
+        &self.clusters
     }
 
     /// Runs the command line: what `main` returns.

@@ -144,6 +144,25 @@ fn sources_know_nothing_of_what_objects_mean() {
 }
 
 #[test]
+fn only_the_kubernetes_source_knows_kubernetes_client() {
+    absent(
+        &["actors/src", "src"],
+        &["kube::", "k8s_openapi"],
+        &["src/source/kubernetes/"],
+        "kube's client stands in `source/kubernetes` alone",
+    );
+}
+
+#[test]
+fn the_state_machine_of_a_watch_knows_neither_http_nor_time() {
+    let path = Path::new(ROOT).join("src/source/kubernetes/machine.rs");
+    let text = fs::read_to_string(path).unwrap();
+    let words = ["kube::", "http::", "hyper", "tokio", "async ", "Instant", "Duration", "env::"];
+    let found: Vec<_> = code(&text).filter(|(_, line)| words.iter().any(|word| line.contains(word))).collect();
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
 fn the_engine_asks_for_time_randomness_files_and_sockets_only_through_env() {
     absent(
         &["actors/src"],

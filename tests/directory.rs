@@ -85,6 +85,7 @@ impl Rig {
                     told.push(format!("+{}={}", object.key().name, value["spec"]["v"]));
                 }
                 SourceEvent::Delete(key) => told.push(format!("-{}", key.name)),
+                SourceEvent::InitKeep(key) => panic!("a directory knows its last good versions itself: {key}"),
                 SourceEvent::InitDone(_) | SourceEvent::Bookmark(_) => return told.join(" "),
             }
         }

@@ -145,6 +145,10 @@ impl Leadership {
             let now = clock.now();
             let action = machine.next(now, clock.wall(), &*self.shared.env.rng);
             self.tell(machine.until());
+            match machine.trouble() {
+                Some(reason) => context.reporter.degraded(reason),
+                None => context.reporter.running(),
+            }
             let step = async {
                 match action {
                     Action::Wait(at) => clock.sleep(at.saturating_duration_since(now)).await,

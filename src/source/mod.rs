@@ -14,3 +14,6 @@ pub mod lease;
 
 /// A directory of YAML and JSON manifests.
 pub mod directory;
+
+/// A Kubernetes cluster.
+pub mod kubernetes;

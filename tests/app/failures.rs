@@ -56,6 +56,7 @@ async fn a_type_that_a_source_lacks_is_waited_for_and_one_that_it_refuses_is_nam
     cloud.set_forbidden(&mk_services(), false);
     app.supervisor.restart("sources/cloud/services").await.unwrap();
     wait_until("the model is there", || app.model.get().listeners.len() == 2).await;
+    app.xds.ready().await;
     until_listed(&app, "concerns", <[_]>::is_empty).await;
 
     // A permission that is lost costs nothing that was there.
@@ -64,7 +65,8 @@ async fn a_type_that_a_source_lacks_is_waited_for_and_one_that_it_refuses_is_nam
     app.supervisor.restart("sources/cloud/services").await.unwrap();
     let lost = |(name, why): &(String, String)| name == "cloud:services/v1" && why.contains("not permitted");
     until_listed(&app, "concerns", |lacks| lacks.iter().any(lost)).await;
-    assert_eq!(http::get(app.admin, "/readyz").await.status, 200);
+    let answer = http::get(app.admin, "/readyz").await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!((app.model.get().listeners.len(), app.model.get().clusters.len()), (2, before));
     app.supervisor.shutdown(Duration::from_secs(5)).await;
 }

@@ -29,6 +29,8 @@ pub(super) struct Machine {
     until: Option<Instant>,
     /// Nothing is done before.
     pause: Option<Instant>,
+    /// Why the last try failed.
+    trouble: Option<String>,
 }
 
 impl Machine {
@@ -41,7 +43,13 @@ impl Machine {
             stale: true,
             until: None,
             pause: None,
+            trouble: None,
         }
+    }
+
+    /// Why the record could not be read or written when it was tried last.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
     }
 
     /// Until when we lead.
@@ -98,6 +106,13 @@ impl Machine {
 
     /// What reading gave.
     pub fn has_read(&mut self, now: Instant, read: Result<Option<Record>, LeaseError>) {
+        // While somebody else leads nothing needs to be written; else only a write shows that it can be.
+        if let Ok(Some(record)) = &read
+            && !record.holder.is_empty()
+            && record.holder != self.identity
+        {
+            self.trouble = None;
+        }
         match read {
             Ok(Some(record)) => {
                 self.missing = false;
@@ -129,6 +144,7 @@ impl Machine {
                 self.until = Some(begun + self.options.renew_deadline);
                 self.seen = Some((record, now));
                 self.missing = false;
+                self.trouble = None;
                 self.pause = Some(now + self.options.retry);
             }
             Err(LeaseError::Conflict) => {
@@ -147,7 +163,11 @@ impl Machine {
     }
 
     fn failed(&mut self, now: Instant, error: &LeaseError) {
-        tracing::warn!(%error, "the lease cannot be read or written; it is tried again");
+        let trouble = Some(error.to_string());
+        if self.trouble != trouble {
+            tracing::warn!(%error, "the lease cannot be read or written; it is tried again and again");
+            self.trouble = trouble;
+        }
         // A write whose answer was lost may have succeeded.
         self.stale = true;
         self.pause = Some(now + self.options.retry);

@@ -223,6 +223,7 @@ impl Subscription {
                 SourceEvent::Init => told.push("init".to_owned()),
                 SourceEvent::InitApply(object) | SourceEvent::Apply(object) => told.push(spell(&object)),
                 SourceEvent::Delete(key) => told.push(format!("-{}", key.name)),
+                SourceEvent::InitKeep(key) => panic!("a directory knows its last good versions itself: {key}"),
                 SourceEvent::InitDone(cursor) => {
                     self.cursor = Some(cursor);
                     told.push("done".to_owned());
