@@ -30,6 +30,11 @@ pub struct Manifest {
     pub json: Bytes,
 }
 
+/// How many of these are routes.
+pub fn routes_in(manifests: &[Manifest]) -> usize {
+    manifests.iter().filter(|manifest| manifest.kind == "HTTPRoute").count()
+}
+
 const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
 
 fn manifest(

@@ -168,7 +168,7 @@ impl Cache {
             .cloned()
             .collect();
         let body = encode::encode_inline_route_config(name, hosts.iter().map(|host| host.body()));
-        let head = Digest::of(body.segments().first().map_or(&[], |head| head));
+        let head = Digest::of(body.segments().next().map_or(&[], |head| head));
         let digest = hosts.iter().fold(head, |digest, host| digest.then(Digest::of(&host.version.0.to_le_bytes())));
         let gateways: Arc<[GatewayId]> = table.apart.gateways.clone();
         Resource::new(Kind::RouteConfig, name.into(), body, digest, gateways, Source::Table(hosts))

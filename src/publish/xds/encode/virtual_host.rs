@@ -1,7 +1,8 @@
-//! Virtual hosts, for VHDS: a head, then one segment a chunk of routes. Protobuf's repeated fields
-//! concatenate, so a chunk that did not change is the segment that it was.
+//! Virtual hosts, for VHDS: a head, then one segment a chunk of routes and one section a page of chunks. Protobuf's
+//! repeated fields concatenate, so a chunk that did not change is the segment that it was.
 //!
-//! Law: one route's change costs one route's encoding, its chunk's copy, and a pointer for every other chunk.
+//! Law: one route's change costs one route's encoding, its chunk's copy, a pointer for every other chunk of its page
+//! and one for every other page.
 
 use std::sync::Arc;
 
@@ -12,15 +13,24 @@ use tidegate_actors::id::{Name, ObjectRef};
 use tidegate_actors::{Map, Set};
 
 use super::route;
-use crate::model::{Chunk, Precedence, Route, VirtualHost};
-use crate::publish::xds::rope::{Digest, Rope};
+use crate::model::{Chunk, Page, Precedence, Route, VirtualHost};
+use crate::publish::xds::rope::{Digest, Rope, Section};
 
 /// Field of `routes` in `VirtualHost`.
 const ROUTES: u32 = 3;
 
-/// A virtual host's chunks of routes with their encodings; kept to encode its next version.
+/// A virtual host's routes with their encodings; kept to encode its next version.
 pub struct HostEncoding {
+    pages: Vec<Arc<EncodedPage>>,
+}
+
+/// One page of chunks, encoded.
+struct EncodedPage {
+    /// Held for its address, as a chunk's is.
+    source: Page<Precedence, Route>,
     chunks: Vec<Arc<EncodedChunk>>,
+    section: Arc<Section>,
+    digest: Digest,
 }
 
 /// One chunk of routes, encoded.
@@ -59,40 +69,67 @@ pub fn encode_virtual_host(model: &VirtualHost, previous: Option<&HostEncoding>)
     }
     .encode_to_vec();
 
-    let old = previous.map_or(&[][..], |previous| &previous.chunks);
-    let new = model.routes.chunks();
-    let same = |(old, new): (&Arc<EncodedChunk>, &Chunk<Precedence, Route>)| Arc::ptr_eq(&old.source, new);
-    let first = old.iter().zip(new).take_while(|(old, new)| same((old, new))).count();
-    let limit = old.len().min(new.len()) - first;
-    let last = old.iter().rev().zip(new.iter().rev()).take(limit).take_while(|(old, new)| same((old, new))).count();
-    let (old_middle, new_middle) = (&old[first..old.len() - last], &new[first..new.len() - last]);
-
-    let mut chunks = Vec::with_capacity(new.len());
-    chunks.extend_from_slice(&old[..first]);
-    let Middle { encoded, gained, lost } = encode_middle(old_middle, new_middle, &model.id.domain);
-    chunks.extend(encoded);
-    chunks.extend_from_slice(&old[old.len() - last..]);
+    let old = previous.map_or(&[][..], |previous| &previous.pages);
+    let new = model.routes.pages();
+    let (first, last) = alike(old, new, |old, new| Arc::ptr_eq(&old.source, new));
+    let Middle { encoded, gained, lost } =
+        encode_pages(&old[first..old.len() - last], &new[first..new.len() - last], &model.id.domain);
+    let mut pages = Vec::with_capacity(new.len());
+    pages.extend_from_slice(&old[..first]);
+    pages.extend(encoded);
+    pages.extend_from_slice(&old[old.len() - last..]);
 
     let mut digest = Digest::of(&head);
-    let mut body = Rope::with_capacity(chunks.len() + 1);
+    let mut body = Rope::with_capacity(pages.len() + 1);
     body.push(head.into());
-    for chunk in &chunks {
-        digest = digest.then(chunk.digest);
-        body.push(chunk.bytes.clone());
+    for page in &pages {
+        digest = digest.then(page.digest);
+        body.push_section(page.section.clone());
     }
-    Encoded { encoding: Arc::new(HostEncoding { chunks }), body, digest, gained, lost }
+    Encoded { encoding: Arc::new(HostEncoding { pages }), body, digest, gained, lost }
 }
 
-struct Middle {
-    encoded: Vec<Arc<EncodedChunk>>,
+/// How many are the same at the beginning of two lists, and how many of the rest at their end.
+fn alike<A, B>(old: &[A], new: &[B], same: impl Fn(&A, &B) -> bool) -> (usize, usize) {
+    let first = old.iter().zip(new).take_while(|(old, new)| same(old, new)).count();
+    let limit = old.len().min(new.len()) - first;
+    let last = old.iter().rev().zip(new.iter().rev()).take(limit).take_while(|(old, new)| same(old, new)).count();
+    (first, last)
+}
+
+/// The part in which something changed.
+struct Middle<T> {
+    encoded: Vec<Arc<T>>,
     gained: Vec<Name>,
     lost: Vec<Name>,
 }
 
-/// Encodes the part in which something changed; chunks and routes in it that did not are recognised by address.
-fn encode_middle(old: &[Arc<EncodedChunk>], new: &[Chunk<Precedence, Route>], domain: &str) -> Middle {
-    let by_chunk: Map<usize, &Arc<EncodedChunk>> = old.iter().map(|chunk| (address(&chunk.source), chunk)).collect();
-    let kept: Set<usize> = new.iter().map(address).filter(|at| by_chunk.contains_key(at)).collect();
+/// Encodes pages; those among them that did not change are recognised by address.
+fn encode_pages(old: &[Arc<EncodedPage>], new: &[Page<Precedence, Route>], domain: &str) -> Middle<EncodedPage> {
+    let by_page: Map<usize, &Arc<EncodedPage>> = old.iter().map(|page| (address(&page.source), page)).collect();
+    let kept: Set<usize> = new.iter().map(address).filter(|at| by_page.contains_key(at)).collect();
+    let gone = old.iter().filter(|page| !kept.contains(&address(&page.source)));
+    let come = new.iter().filter(|page| !kept.contains(&address(page)));
+    let old_chunks: Vec<_> = gone.flat_map(|page| &page.chunks).collect();
+    let new_chunks: Vec<_> = come.flat_map(|page| page.iter()).collect();
+
+    let (first, last) = alike(&old_chunks, &new_chunks, |old, new| Arc::ptr_eq(&old.source, new));
+    let (old_end, new_end) = (old_chunks.len() - last, new_chunks.len() - last);
+    let Middle { encoded, gained, lost } =
+        encode_chunks(&old_chunks[first..old_end], &new_chunks[first..new_end], domain);
+    let before = old_chunks[..first].iter().copied().cloned();
+    let mut chunks = before.chain(encoded).chain(old_chunks[old_end..].iter().copied().cloned());
+    let page = |page: &Page<Precedence, Route>| match by_page.get(&address(page)) {
+        Some(page) => Arc::clone(page),
+        None => Arc::new(EncodedPage::new(page.clone(), chunks.by_ref().take(page.len()).collect())),
+    };
+    Middle { encoded: new.iter().map(page).collect(), gained, lost }
+}
+
+/// Encodes chunks; those and routes among them that did not change are recognised by address.
+fn encode_chunks(old: &[&Arc<EncodedChunk>], new: &[&Chunk<Precedence, Route>], domain: &str) -> Middle<EncodedChunk> {
+    let by_chunk: Map<usize, &Arc<EncodedChunk>> = old.iter().map(|chunk| (address(&chunk.source), *chunk)).collect();
+    let kept: Set<usize> = new.iter().map(|chunk| address(chunk)).filter(|at| by_chunk.contains_key(at)).collect();
     let mut by_route: Map<usize, (&[u8], Digest)> = Map::default();
     let mut lost = Vec::new();
     for chunk in old.iter().filter(|chunk| !kept.contains(&address(&chunk.source))) {
@@ -111,8 +148,8 @@ fn encode_middle(old: &[Arc<EncodedChunk>], new: &[Chunk<Precedence, Route>], do
     Middle { encoded: encoded.collect(), gained, lost }
 }
 
-fn address(chunk: &Chunk<Precedence, Route>) -> usize {
-    Arc::as_ptr(chunk).cast::<u8>() as usize
+fn address<T>(run: &Arc<[T]>) -> usize {
+    Arc::as_ptr(run).cast::<u8>() as usize
 }
 
 fn encode_chunk(source: &Chunk<Precedence, Route>, known: &Map<usize, (&[u8], Digest)>, domain: &str) -> EncodedChunk {
@@ -142,6 +179,14 @@ fn encode_chunk(source: &Chunk<Precedence, Route>, known: &Map<usize, (&[u8], Di
     EncodedChunk { source: source.clone(), bytes: bytes.into(), routes, digest, clusters }
 }
 
+impl EncodedPage {
+    fn new(source: Page<Precedence, Route>, chunks: Vec<Arc<EncodedChunk>>) -> Self {
+        let section = Arc::new(Section::new(chunks.iter().map(|chunk| chunk.bytes.clone())));
+        let digest = chunks.iter().fold(Digest::EMPTY, |digest, chunk| digest.then(chunk.digest));
+        Self { source, chunks, section, digest }
+    }
+}
+
 impl EncodedChunk {
     /// Each route's address with its bytes and their hash.
     fn routes(&self) -> impl Iterator<Item = (usize, (&[u8], Digest))> {
@@ -153,19 +198,23 @@ impl EncodedChunk {
 }
 
 impl HostEncoding {
+    fn chunks(&self) -> impl Iterator<Item = &Arc<EncodedChunk>> {
+        self.pages.iter().flat_map(|page| &page.chunks)
+    }
+
     /// Whether one of its routes leads to a cluster.
     pub fn routes_to(&self, cluster: &str) -> bool {
-        self.chunks.iter().any(|chunk| chunk.clusters.binary_search_by(|name| (**name).cmp(cluster)).is_ok())
+        self.chunks().any(|chunk| chunk.clusters.binary_search_by(|name| (**name).cmp(cluster)).is_ok())
     }
 
     /// Its clusters, once for each chunk that names them.
     pub fn clusters(&self) -> impl Iterator<Item = &Name> {
-        self.chunks.iter().flat_map(|chunk| &chunk.clusters)
+        self.chunks().flat_map(|chunk| &chunk.clusters)
     }
 
     /// The objects of routes that lead to a cluster, and their names.
     pub fn routes_leading_to<'a>(&'a self, cluster: &'a str) -> impl Iterator<Item = &'a Arc<Route>> {
-        let chunks = self.chunks.iter();
+        let chunks = self.chunks();
         let chunks = chunks.filter(|chunk| chunk.clusters.binary_search_by(|name| (**name).cmp(cluster)).is_ok());
         let routes = chunks.flat_map(|chunk| chunk.source.iter().map(|(_, route)| route));
         routes.filter(move |route| route::clusters(route).any(|id| id.to_string() == cluster))
@@ -173,15 +222,14 @@ impl HostEncoding {
 
     /// The objects of the routes that are not in another version, or of all.
     pub fn changed_origins(&self, before: Option<&Self>) -> Vec<ObjectRef> {
-        let before = before.map_or(&[][..], |before| &before.chunks);
-        let old: Set<usize> = before.iter().map(|chunk| address(&chunk.source)).collect();
-        let new: Set<usize> = self.chunks.iter().map(|chunk| address(&chunk.source)).collect();
-        let old_routes: Set<usize> = before
-            .iter()
+        let before = || before.into_iter().flat_map(Self::chunks);
+        let old: Set<usize> = before().map(|chunk| address(&chunk.source)).collect();
+        let new: Set<usize> = self.chunks().map(|chunk| address(&chunk.source)).collect();
+        let old_routes: Set<usize> = before()
             .filter(|chunk| !new.contains(&address(&chunk.source)))
             .flat_map(|chunk| chunk.source.iter().map(|(_, route)| Arc::as_ptr(route) as usize))
             .collect();
-        let changed = self.chunks.iter().filter(|chunk| !old.contains(&address(&chunk.source)));
+        let changed = self.chunks().filter(|chunk| !old.contains(&address(&chunk.source)));
         let routes = changed.flat_map(|chunk| chunk.source.iter());
         let new = routes.filter(|(_, route)| !old_routes.contains(&(Arc::as_ptr(route) as usize)));
         new.map(|(_, route)| route.origin.clone()).collect()
