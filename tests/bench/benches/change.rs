@@ -13,8 +13,10 @@ use tidegate_bench::report::{Figure, Report, Samples};
 const SIZES: [usize; 3] = [500, 5_000, 50_000];
 /// So many changes of a kind are looked at.
 const CHANGES: usize = 1_000;
-/// And so many before, so that every kind of change has had its first time.
-const WARM_UP: usize = 50;
+/// In so many turns.
+const TURNS: usize = 10;
+/// So many changes begin each turn and do not count.
+const WARM_UP: usize = 20;
 
 /// The figures of one kind of change in one world, in microseconds.
 struct Figures {
@@ -32,14 +34,17 @@ fn main() {
     let only: Option<usize> = std::env::var("TIDEGATE_BENCH_ROUTES").ok().and_then(|text| text.parse().ok());
     let sizes: Vec<usize> = SIZES.into_iter().filter(|size| only.is_none_or(|only| only == *size)).collect();
     let mut all: BTreeMap<(usize, &str, &str), Figures> = BTreeMap::new();
-    for &size in &sizes {
-        for layout in LAYOUTS {
-            let world = World::new(layout, size);
-            let mut pipeline = Pipeline::new(&world.manifests());
-            for edit in EDITS {
-                let figures = measure(&world, &mut pipeline, layout, edit);
-                print_line(size, layout, edit, &figures);
-                all.insert((size, edit.name(), name(layout)), figures);
+    for layout in LAYOUTS {
+        let mut worlds: Vec<Measured> = sizes.iter().map(|size| Measured::new(layout, *size)).collect();
+        for edit in EDITS {
+            // By turns, so that all sizes see the machine in the same moods: they are to be compared.
+            for turn in 0..TURNS {
+                worlds.iter_mut().for_each(|world| world.measure(edit, turn));
+            }
+            for world in &mut worlds {
+                let figures = world.take_figures();
+                print_line(world.size, layout, edit, &figures);
+                all.insert((world.size, edit.name(), name(layout)), figures);
             }
         }
     }
@@ -57,27 +62,58 @@ fn name(layout: Layout) -> &'static str {
     }
 }
 
-fn measure(world: &World, pipeline: &mut Pipeline, layout: Layout, edit: Edit) -> Figures {
-    let mut samples = Samples::default();
-    let mut stages: [Samples; STAGES.len()] = Default::default();
-    let (mut outputs, mut bytes, mut not_eds) = (0, 0, 0);
-    for version in 1..=WARM_UP + CHANGES {
-        let outcome = pipeline.change(&world.edit(edit, version));
-        check(edit, layout, &outcome);
-        if version <= WARM_UP {
-            continue;
-        }
-        outputs = outputs.max(outcome.outputs());
-        bytes = bytes.max(outcome.sent.iter().map(|sent| sent.encoded.len()).sum());
-        let others = outcome.sent.iter().filter(|sent| sent.kind != Kind::Endpoints);
-        not_eds += others.map(|sent| sent.encoded.len()).sum::<usize>();
-        samples.push(outcome.worked());
-        for (samples, worked) in stages.iter_mut().zip(outcome.stages) {
-            samples.push(worked);
+/// A world of one size, and what was measured of the kind of change that is looked at.
+struct Measured {
+    layout: Layout,
+    size: usize,
+    world: World,
+    pipeline: Pipeline,
+    samples: Samples,
+    stages: [Samples; STAGES.len()],
+    outputs: usize,
+    bytes: usize,
+    not_eds: usize,
+}
+
+impl Measured {
+    fn new(layout: Layout, size: usize) -> Self {
+        let world = World::new(layout, size);
+        let pipeline = Pipeline::new(&world.manifests());
+        let (samples, stages) = Default::default();
+        Self { layout, size, world, pipeline, samples, stages, outputs: 0, bytes: 0, not_eds: 0 }
+    }
+
+    /// A turn's changes: some that bring what is needed back into the caches, and those that count.
+    fn measure(&mut self, edit: Edit, turn: usize) {
+        let first = turn * (WARM_UP + CHANGES / TURNS) + 1;
+        for version in first..first + WARM_UP + CHANGES / TURNS {
+            let outcome = self.pipeline.change(&self.world.edit(edit, version));
+            check(edit, self.layout, &outcome);
+            if version < first + WARM_UP {
+                continue;
+            }
+            self.outputs = self.outputs.max(outcome.outputs());
+            self.bytes = self.bytes.max(outcome.sent.iter().map(|sent| sent.encoded.len()).sum());
+            let others = outcome.sent.iter().filter(|sent| sent.kind != Kind::Endpoints);
+            self.not_eds += others.map(|sent| sent.encoded.len()).sum::<usize>();
+            self.samples.push(outcome.worked());
+            for (samples, worked) in self.stages.iter_mut().zip(outcome.stages) {
+                samples.push(worked);
+            }
         }
     }
-    let stages = stages.map(|mut samples| samples.percentile_us(50.0));
-    Figures { p50: samples.percentile_us(50.0), p99: samples.percentile_us(99.0), outputs, bytes, not_eds, stages }
+
+    fn take_figures(&mut self) -> Figures {
+        let (mut samples, stages) = (std::mem::take(&mut self.samples), std::mem::take(&mut self.stages));
+        Figures {
+            p50: samples.percentile_us(50.0),
+            p99: samples.percentile_us(99.0),
+            outputs: std::mem::take(&mut self.outputs),
+            bytes: std::mem::take(&mut self.bytes),
+            not_eds: std::mem::take(&mut self.not_eds),
+            stages: stages.map(|mut samples| samples.percentile_us(50.0)),
+        }
+    }
 }
 
 /// A change emits what it must and nothing else.

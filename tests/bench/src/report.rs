@@ -80,7 +80,11 @@ impl Figure {
     /// The most that the value may be.
     #[must_use]
     pub fn at_most(self, limit: f64) -> Self {
-        Self { budget: format!("at most {limit} {}", self.unit), ok: Some(self.value <= limit), ..self }
+        Self {
+            budget: format!("at most {} {}", (limit * 100.0).round() / 100.0, self.unit),
+            ok: Some(self.value <= limit),
+            ..self
+        }
     }
 
     /// The most that the ratio may be. Without one, it is missed.

@@ -90,17 +90,40 @@ impl Service {
         Some(answer)
     }
 
+    /// Waits until every type is synced and so many routes are there, and says how long that took from its start.
+    ///
+    /// # Panics
+    /// When it is not within a minute.
+    pub fn wait_synced(&mut self, routes: usize) -> Duration {
+        loop {
+            let types = self.types();
+            let synced = types.iter().all(|of| of["phase"] != "pending");
+            if synced && routes_of(&types) == Some(routes as u64) {
+                return self.started.elapsed();
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("the service ended: {status}");
+            }
+            assert!(self.started.elapsed() < Duration::from_secs(60), "not synced after a minute: {types:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Makes sure that it really has so many routes. Asks for their number and not for them: an answer of megabytes
     /// would count as its memory.
     ///
     /// # Panics
     /// When it has not.
     pub fn check_routes(&self, expected: usize) {
+        let types = self.types();
+        assert_eq!(routes_of(&types), Some(expected as u64), "routes that the service has: {types:?}");
+    }
+
+    /// What it says of the types that it watches; nothing while it does not answer.
+    fn types(&self) -> Vec<Value> {
         let answer = self.get("/api/v1/resources").unwrap_or_default();
         let listing = answer.split_once("\r\n\r\n").and_then(|(_, body)| serde_json::from_str::<Value>(body).ok());
-        let types = listing.as_ref().and_then(|listing| listing["items"].as_array()).cloned().unwrap_or_default();
-        let routes = types.iter().find(|of| of["kind"] == "HTTPRoute").and_then(|of| of["objects"].as_u64());
-        assert_eq!(routes, Some(expected as u64), "routes that the service has: {answer}");
+        listing.as_ref().and_then(|listing| listing["items"].as_array()).cloned().unwrap_or_default()
     }
 
     /// Its memory.
@@ -138,6 +161,10 @@ impl Service {
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
+}
+
+fn routes_of(types: &[Value]) -> Option<u64> {
+    types.iter().find(|of| of["kind"] == "HTTPRoute").and_then(|of| of["objects"].as_u64())
 }
 
 impl Drop for Service {

@@ -49,7 +49,7 @@ pub struct Cache {
     /// Virtual hosts, sentinels included.
     hosts: Map<Name, Arc<Resource>>,
     hosts_of: Map<Name, BTreeSet<Name>>,
-    /// By cluster, then virtual host: how many of its chunks lead there.
+    /// By cluster, then virtual host: how many of its routes lead there.
     leads: Map<Name, Map<Name, u32>>,
     log: Log,
 }

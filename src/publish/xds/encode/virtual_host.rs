@@ -38,11 +38,28 @@ struct EncodedChunk {
     /// Held, so that its address and those of its routes stay theirs as long as somebody compares with them.
     source: Chunk<Precedence, Route>,
     bytes: Bytes,
-    /// Where each route's bytes end, and what they hash to.
-    routes: Vec<(u32, Digest)>,
+    routes: Vec<EncodedRoute>,
     digest: Digest,
-    /// Where its routes lead: sorted, each once.
+    /// Where its routes lead, in their order.
     clusters: Vec<Name>,
+}
+
+/// One route of a chunk.
+struct EncodedRoute {
+    /// Where its bytes end among its chunk's.
+    end: u32,
+    /// And where its clusters do.
+    clusters_end: u32,
+    digest: Digest,
+}
+
+/// What is known of a route from the last version.
+struct Known<'a> {
+    bytes: &'a [u8],
+    clusters: &'a [Name],
+    digest: Digest,
+    /// At how many places the last version had it and the new one does not, as far as is known.
+    gone: usize,
 }
 
 /// A virtual host's encoding with what changed in where it leads.
@@ -53,9 +70,9 @@ pub struct Encoded {
     pub body: Rope,
     /// Its hash.
     pub digest: Digest,
-    /// Clusters of chunks that are new: one entry a chunk.
+    /// Clusters of routes that are new: one entry a route.
     pub gained: Vec<Name>,
-    /// Clusters of chunks that are no more: one entry a chunk.
+    /// Clusters of routes that are no more: one entry a route.
     pub lost: Vec<Name>,
 }
 
@@ -130,52 +147,67 @@ fn encode_pages(old: &[Arc<EncodedPage>], new: &[Page<Precedence, Route>], domai
 fn encode_chunks(old: &[&Arc<EncodedChunk>], new: &[&Chunk<Precedence, Route>], domain: &str) -> Middle<EncodedChunk> {
     let by_chunk: Map<usize, &Arc<EncodedChunk>> = old.iter().map(|chunk| (address(&chunk.source), *chunk)).collect();
     let kept: Set<usize> = new.iter().map(|chunk| address(chunk)).filter(|at| by_chunk.contains_key(at)).collect();
-    let mut by_route: Map<usize, (&[u8], Digest)> = Map::default();
-    let mut lost = Vec::new();
-    for chunk in old.iter().filter(|chunk| !kept.contains(&address(&chunk.source))) {
-        by_route.extend(chunk.routes());
-        lost.extend(chunk.clusters.iter().cloned());
+    let old_routes =
+        || old.iter().filter(|chunk| !kept.contains(&address(&chunk.source))).flat_map(|chunk| chunk.routes());
+    let mut by_route: Map<usize, Known<'_>> = Map::default();
+    for (at, route) in old_routes() {
+        by_route.entry(at).or_insert(route).gone += 1;
     }
     let mut gained = Vec::new();
     let encoded = new.iter().map(|chunk| match by_chunk.get(&address(chunk)) {
         Some(encoded) => Arc::clone(encoded),
-        None => {
-            let encoded = encode_chunk(chunk, &by_route, domain);
-            gained.extend(encoded.clusters.iter().cloned());
-            Arc::new(encoded)
-        }
+        None => Arc::new(encode_chunk(chunk, &mut by_route, domain, &mut gained)),
     });
-    Middle { encoded: encoded.collect(), gained, lost }
+    let encoded = encoded.collect();
+    let mut lost = Vec::new();
+    // In the order of the routes: that of addresses would differ from run to run.
+    for (at, route) in old_routes() {
+        if let Some(known) = by_route.get_mut(&at).filter(|known| known.gone > 0) {
+            known.gone -= 1;
+            lost.extend_from_slice(route.clusters);
+        }
+    }
+    Middle { encoded, gained, lost }
 }
 
 fn address<T>(run: &Arc<[T]>) -> usize {
     Arc::as_ptr(run).cast::<u8>() as usize
 }
 
-fn encode_chunk(source: &Chunk<Precedence, Route>, known: &Map<usize, (&[u8], Digest)>, domain: &str) -> EncodedChunk {
+fn encode_chunk(
+    source: &Chunk<Precedence, Route>,
+    known: &mut Map<usize, Known<'_>>,
+    domain: &str,
+    gained: &mut Vec<Name>,
+) -> EncodedChunk {
     let mut bytes = Vec::with_capacity(source.len() * 192);
     let mut routes = Vec::with_capacity(source.len());
     let mut digest = Digest::EMPTY;
     let mut clusters = Vec::with_capacity(source.len());
+    // A chunk of 64 routes would have to reach 4 GiB to overflow, which no list of matches does.
+    let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
     for (_, model) in source.iter() {
-        let start = bytes.len();
-        let own = match known.get(&(Arc::as_ptr(model) as usize)) {
-            Some((encoded, digest)) => {
-                bytes.extend_from_slice(encoded);
-                *digest
+        let (start, clusters_start) = (bytes.len(), clusters.len());
+        let (own, is_new) = match known.get_mut(&(Arc::as_ptr(model) as usize)) {
+            Some(known) => {
+                bytes.extend_from_slice(known.bytes);
+                clusters.extend_from_slice(known.clusters);
+                let is_new = known.gone == 0;
+                known.gone = known.gone.saturating_sub(1);
+                (known.digest, is_new)
             }
             None => {
                 prost::encoding::message::encode(ROUTES, &route::route(model, domain), &mut bytes);
-                Digest::of(&bytes[start..])
+                clusters.extend(route::clusters(model).map(|id| Name::from(id.to_string())));
+                (Digest::of(&bytes[start..]), true)
             }
         };
+        if is_new {
+            gained.extend_from_slice(&clusters[clusters_start..]);
+        }
         digest = digest.then(own);
-        // A chunk of 64 routes would have to reach 4 GiB to overflow, which no list of matches does.
-        routes.push((u32::try_from(bytes.len()).unwrap_or(u32::MAX), own));
-        clusters.extend(route::clusters(model).map(|id| Name::from(id.to_string())));
+        routes.push(EncodedRoute { end: place(bytes.len()), clusters_end: place(clusters.len()), digest: own });
     }
-    clusters.sort_unstable();
-    clusters.dedup();
     EncodedChunk { source: source.clone(), bytes: bytes.into(), routes, digest, clusters }
 }
 
@@ -188,11 +220,14 @@ impl EncodedPage {
 }
 
 impl EncodedChunk {
-    /// Each route's address with its bytes and their hash.
-    fn routes(&self) -> impl Iterator<Item = (usize, (&[u8], Digest))> {
-        let starts = std::iter::once(0).chain(self.routes.iter().map(|(end, _)| *end as usize));
-        self.source.iter().zip(self.routes.iter().zip(starts)).map(|((_, route), ((end, digest), start))| {
-            (Arc::as_ptr(route) as usize, (&self.bytes[start..*end as usize], *digest))
+    /// Each route's address with what is known of it.
+    fn routes(&self) -> impl Iterator<Item = (usize, Known<'_>)> {
+        let (mut start, mut clusters_start) = (0, 0);
+        self.source.iter().zip(&self.routes).map(move |((_, route), encoded)| {
+            let (end, clusters_end) = (encoded.end as usize, encoded.clusters_end as usize);
+            let bytes = &self.bytes[std::mem::replace(&mut start, end)..end];
+            let clusters = &self.clusters[std::mem::replace(&mut clusters_start, clusters_end)..clusters_end];
+            (Arc::as_ptr(route) as usize, Known { bytes, clusters, digest: encoded.digest, gone: 0 })
         })
     }
 }
@@ -204,10 +239,10 @@ impl HostEncoding {
 
     /// Whether one of its routes leads to a cluster.
     pub fn routes_to(&self, cluster: &str) -> bool {
-        self.chunks().any(|chunk| chunk.clusters.binary_search_by(|name| (**name).cmp(cluster)).is_ok())
+        self.clusters().any(|name| **name == *cluster)
     }
 
-    /// Its clusters, once for each chunk that names them.
+    /// Its clusters, once for each route that leads there.
     pub fn clusters(&self) -> impl Iterator<Item = &Name> {
         self.chunks().flat_map(|chunk| &chunk.clusters)
     }
@@ -215,9 +250,9 @@ impl HostEncoding {
     /// The objects of routes that lead to a cluster, and their names.
     pub fn routes_leading_to<'a>(&'a self, cluster: &'a str) -> impl Iterator<Item = &'a Arc<Route>> {
         let chunks = self.chunks();
-        let chunks = chunks.filter(|chunk| chunk.clusters.binary_search_by(|name| (**name).cmp(cluster)).is_ok());
-        let routes = chunks.flat_map(|chunk| chunk.source.iter().map(|(_, route)| route));
-        routes.filter(move |route| route::clusters(route).any(|id| id.to_string() == cluster))
+        let routes = chunks.flat_map(|chunk| chunk.source.iter().zip(chunk.routes()));
+        let leads = routes.filter(move |(_, (_, known))| known.clusters.iter().any(|name| **name == *cluster));
+        leads.map(|((_, route), _)| route)
     }
 
     /// The objects of the routes that are not in another version, or of all.
