@@ -78,7 +78,7 @@ async fn ours_watched(decoder: &Decoder, pieces: &[Bytes], hold: &mut Hold<Arc<O
     while let Some(piece) = body.next().await {
         rest.extend_from_slice(piece);
         let mut from = 0;
-        while let Some(length) = rest[from..].iter().position(|byte| *byte == b'\n') {
+        while let Some(length) = memchr::memchr(b'\n', &rest[from..]) {
             let line = str::from_utf8(&rest[from..from + length]).unwrap_or_else(|error| panic!("{error}"));
             hold.put(ours(decoder, line));
             from += length + 1;
