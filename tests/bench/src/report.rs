@@ -81,7 +81,7 @@ impl Figure {
     #[must_use]
     pub fn at_most(self, limit: f64) -> Self {
         Self {
-            budget: format!("at most {} {}", (limit * 100.0).round() / 100.0, self.unit),
+            budget: format!("at most {} {}", (limit * 1_000.0).round() / 1_000.0, self.unit),
             ok: Some(self.value <= limit),
             ..self
         }
