@@ -13,10 +13,13 @@ use tidegate_actors::publisher::{self, Publisher};
 use tidegate_actors::source::Source;
 use tidegate_actors::supervisor::{BoxError, ChildSpec};
 
-use crate::config::{Config, Directory, Limits, Registry, SectionType, SourceConfig};
+use crate::config::{Config, Directory, Kubernetes, Limits, Registry, SectionType, SourceConfig};
 use crate::correlate::Outputs;
+use crate::publish::status::WriteRate;
 use crate::resource;
+use crate::source::kubernetes;
 use crate::source::schema::{Catalogue, Entry, Schema};
+use crate::source::sink::StatusSink;
 
 /// What a source is made with.
 pub struct SourceContext<'a> {
@@ -38,12 +41,14 @@ pub struct SourceParts {
     pub source: Arc<dyn Source>,
     /// Children of the supervisor, started before the first list and stopped after the last.
     pub children: Vec<ChildSpec>,
+    /// Takes the objects' conditions back, so fast; without it they are in the API only.
+    pub status: Option<(Arc<dyn StatusSink>, WriteRate)>,
 }
 
 impl SourceParts {
-    /// A source that needs nothing else to run.
+    /// A source that needs nothing else to run, and takes nothing back.
     pub fn new(source: impl Source) -> Self {
-        Self { source: Arc::new(source), children: Vec::new() }
+        Self { source: Arc::new(source), children: Vec::new(), status: None }
     }
 }
 
@@ -61,12 +66,17 @@ pub(crate) struct ExtraCorrelation {
 
 /// What wiring needs of a correlation whose handles it does not know.
 pub(crate) trait Wire: Send + Sync {
+    fn name(&self) -> &str;
     fn resource_types(&self) -> &[ResourceType];
     fn add_informer(&self, informer: &Informer);
     fn remove_input(&self, of: &ResourceType, source: &Name);
 }
 
 impl<H: Send + Sync + 'static> Wire for Correlation<H> {
+    fn name(&self) -> &str {
+        Self::name(self)
+    }
+
     fn resource_types(&self) -> &[ResourceType] {
         Self::resource_types(self)
     }
@@ -85,6 +95,7 @@ impl<H: Send + Sync + 'static> Wire for Correlation<H> {
 pub struct Tidegate {
     pub(crate) registry: Registry,
     pub(crate) catalogue: Catalogue,
+    pub(crate) clusters: kubernetes::Clusters,
     pub(crate) sources: BTreeMap<String, MakeSource>,
     pub(crate) publishers: Vec<MakePublisher>,
     pub(crate) correlations: Vec<MakeCorrelation>,
@@ -94,7 +105,9 @@ pub struct Tidegate {
 /// Ours alone.
 impl Default for Tidegate {
     fn default() -> Self {
+        let clusters = kubernetes::Clusters::default();
         let empty = Self {
+            clusters: clusters.clone(),
             registry: Registry::default(),
             catalogue: catalogue(),
             sources: BTreeMap::new(),
@@ -102,7 +115,9 @@ impl Default for Tidegate {
             correlations: Vec::new(),
             actors: Vec::new(),
         };
-        empty.source(Directory::KIND, crate::source::directory::make)
+        empty
+            .source(Directory::KIND, crate::source::directory::make)
+            .source(Kubernetes::KIND, move |section, context| kubernetes::make(section, context, &clusters))
     }
 }
 
@@ -198,6 +213,11 @@ impl Tidegate {
     pub fn actor(mut self, make: impl Fn(&Env) -> ChildSpec + Send + Sync + 'static) -> Self {
         self.actors.push(Arc::new(make));
         self
+    }
+
+    /// The clusters among the sources, once those run.
+    pub fn clusters(&self) -> &kubernetes::Clusters {
+        &self.clusters
     }
 
     /// Runs the command line: what `main` returns.

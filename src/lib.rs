@@ -7,7 +7,7 @@ extern crate self as tidegate;
 /// The config file: sections, validation, JSON Schema, hot reload.
 pub mod config;
 
-/// Where objects come from: a directory of manifests.
+/// Where objects come from: a directory of manifests, a Kubernetes cluster.
 pub mod source;
 
 /// Typed, pruned, checked views of raw objects.

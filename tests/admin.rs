@@ -335,3 +335,16 @@ fn every_metric_that_is_recorded_is_described_and_the_other_way_round() {
     described.sort();
     assert_eq!(names, described);
 }
+
+#[test]
+fn a_metrics_name_says_its_unit_and_kind() {
+    for (name, kind, unit, help) in metrics::METRICS {
+        let rest = name.strip_suffix("_total");
+        assert_eq!(rest.is_some(), *kind == metrics::Kind::Counter, "{name}: counters, and only they, end in _total");
+        let (rest, unit) = (rest.unwrap_or(name), unit.as_str());
+        assert_eq!(rest.ends_with("_seconds"), unit == "seconds", "{name}");
+        assert_eq!(rest.ends_with("_bytes"), unit == "bytes", "{name}");
+        assert!(*kind != metrics::Kind::Histogram || rest.ends_with("_seconds"), "{name} has no buckets of its own");
+        assert!(rest.starts_with("tidegate_") && help.ends_with('.'), "{name}: {help}");
+    }
+}

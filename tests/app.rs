@@ -1,10 +1,12 @@
 //! The whole service in one process, without a proxy: a directory in, a model and xDS out.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "support/app_rig.rs"]
 mod rig;
 
+#[path = "app/failures.rs"]
+mod failures;
 #[path = "app/file.rs"]
 mod file;
 #[path = "app/ready.rs"]

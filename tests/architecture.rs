@@ -144,6 +144,25 @@ fn sources_know_nothing_of_what_objects_mean() {
 }
 
 #[test]
+fn only_the_kubernetes_source_knows_kubernetes_client() {
+    absent(
+        &["actors/src", "src"],
+        &["kube::", "k8s_openapi"],
+        &["src/source/kubernetes/"],
+        "kube's client stands in `source/kubernetes` alone",
+    );
+}
+
+#[test]
+fn the_state_machine_of_a_watch_knows_neither_http_nor_time() {
+    let path = Path::new(ROOT).join("src/source/kubernetes/machine.rs");
+    let text = fs::read_to_string(path).unwrap();
+    let words = ["kube::", "http::", "hyper", "tokio", "async ", "Instant", "Duration", "env::"];
+    let found: Vec<_> = code(&text).filter(|(_, line)| words.iter().any(|word| line.contains(word))).collect();
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
 fn the_engine_asks_for_time_randomness_files_and_sockets_only_through_env() {
     absent(
         &["actors/src"],
@@ -214,4 +233,39 @@ fn modules_are_declared_in_the_order_in_which_data_flows() {
         text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
     let known: Vec<&str> = declared.into_iter().filter(|module| order.contains(module)).collect();
     assert_eq!(known, order);
+}
+
+#[test]
+fn every_promise_of_the_readme_names_tests_that_there_are() {
+    let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
+    let section = readme.split("## What happens when things fail").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() >= 16, "{rows:#?}");
+    let files = rust_files(&["src", "actors/src", "tests", "actors/tests"]);
+    // A test's path names folders and files in their order, as `directory::tests` does src/source/directory/tests.rs.
+    let stands_in = |name: &str, modules: &[&str]| {
+        let mut parts = name.trim_end_matches(".rs").split('/');
+        modules.iter().all(|module| parts.any(|part| part == *module)) && parts.all(|part| part == "mod")
+    };
+    let is_there = |path: &str| {
+        let (modules, test) = path.rsplit_once("::")?;
+        let modules: Vec<&str> = modules.split("::").collect();
+        let declared = format!("fn {test}(");
+        let mut lines = files.iter().filter(|(name, _)| stands_in(name, &modules)).map(|(_, text)| text.lines());
+        lines
+            .any(|lines| {
+                let lines: Vec<&str> = lines.collect();
+                let at = lines.iter().position(|line| line.contains(&declared));
+                at.is_some_and(|at| lines[at.saturating_sub(2)..at].iter().any(|line| line.contains("test")))
+            })
+            .then_some(())
+    };
+    let mut missing = Vec::new();
+    for row in rows {
+        let proofs = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        let named: Vec<&str> = proofs.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "no test is named in {row}");
+        missing.extend(named.into_iter().filter(|path| is_there(path).is_none()).map(str::to_owned));
+    }
+    assert!(missing.is_empty(), "the README names tests that there are not: {missing:#?}");
 }

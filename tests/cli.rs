@@ -254,6 +254,7 @@ async fn mk_rig(fresh: bool) -> Rig {
         catalogue: catalogue.clone(),
         problems,
         required_types: Vec::new(),
+        unserved: Arc::new(Vec::new),
         published: Arc::new(move || Published { fresh, snapshot: false }),
         model: Arc::new(|| None),
         statuses: Arc::new(move || vec![status.clone()]),
@@ -442,6 +443,8 @@ fn a_run_becomes_ready_follows_its_config_and_ends_in_order_on_ctrl_c() {
 
     let pid = rustix::process::Pid::from_child(&running.0);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    // Two that come together are one: nothing is cut short.
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert_eq!(running.0.wait().unwrap().code(), Some(0));
     let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
     assert!(log.contains("config refused") && !log.contains("panicked"), "{log}");

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidegate::config::reload::{Outcome, Reload, SCOPE};
 use tidegate::config::{
-    Changes, Check, Config, ConfigErrors, Directory, Loader, Period, Registry, SectionType, Switch, Watches,
+    Changes, Check, Config, ConfigErrors, Directory, Kubernetes, Loader, Period, Registry, SectionType, Switch, Watches,
 };
 use tidegate_actors::env::Env;
 use tidegate_actors::id::{ResourceType, Scope};
@@ -238,6 +238,49 @@ fn the_annotated_config_states_the_defaults() {
     let source = config.sources.remove(0);
     assert_eq!(source.section::<Directory>(), Some(&Directory::new("demo")));
     assert_eq!(config, Config::default());
+}
+
+#[test]
+fn the_cluster_in_the_annotated_config_states_the_defaults_without_its_comment_signs() {
+    let text = std::fs::read_to_string(config_dir().join("tidegate.yaml")).unwrap();
+    let lines = text.lines().skip_while(|line| *line != "  # - name: cluster");
+    let lines: Vec<_> = lines.map_while(|line| line.strip_prefix("  # ")).collect();
+    assert!(lines.len() > 20, "{lines:#?}");
+    let config = mk_loader().parse(&format!("sources:\n{}\n", lines.join("\n")), Path::new("t.yaml")).unwrap();
+    assert_eq!(config.sources[0].section::<Kubernetes>(), Some(&Kubernetes::default()));
+}
+
+#[test]
+fn what_is_wrong_with_a_cluster_is_said_at_its_place() {
+    let text = "\
+sources:
+- name: a
+  kind: kubernetes
+  namespaces: [demo, Demo, demo]
+  page_size: 0
+  watch_timeout: 5ms
+  types:
+  - {resource: Secrets/v1}
+  - {resource: services, labels: 'a in (', fields: nonsense}
+  - {resource: services, namespaces: ['-']}
+  max_object_size: 1
+";
+    let found = problems(text);
+    let has = |line: u32, part: &str| {
+        let place = format!("etc/tidegate.yaml:{line}:");
+        assert!(found.iter().any(|p| p.starts_with(&place) && p.contains(part)), "{line} {part}: {found:#?}");
+    };
+    has(4, "sources[0].namespaces[1]: is no namespace's name");
+    has(4, "sources[0].namespaces[2]: is listed twice");
+    has(5, "page_size: must be between 1 and 10000");
+    has(6, "watch_timeout: must be between 1s and 1h");
+    has(8, "types[0].resource: must be like secrets");
+    has(9, "types[1].labels");
+    has(9, "types[1].fields: must be like");
+    has(10, "types[2].namespaces[0]: is no namespace's name");
+    has(10, "is the second entry for this resource type");
+    has(11, "max_object_size: must be at least 1KiB");
+    assert_eq!(found.len(), 10, "{found:#?}");
 }
 
 /// Every key of a schema, with `[]` for what is inside a list.

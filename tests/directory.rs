@@ -85,6 +85,7 @@ impl Rig {
                     told.push(format!("+{}={}", object.key().name, value["spec"]["v"]));
                 }
                 SourceEvent::Delete(key) => told.push(format!("-{}", key.name)),
+                SourceEvent::InitKeep(key) => panic!("a directory knows its last good versions itself: {key}"),
                 SourceEvent::InitDone(_) | SourceEvent::Bookmark(_) => return told.join(" "),
             }
         }
@@ -290,6 +291,41 @@ async fn a_link_back_to_an_outer_directory_is_refused() {
     assert_eq!(first, "+a=1");
     assert_eq!(rig.problems().len(), 1);
     assert!(rig.problems()[0].starts_with("loop: links back"), "{:?}", rig.problems());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_file_is_named_and_holds_nobody_up() {
+    let mk_fifo = |path: &Path| assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    let (mut rig, first) = Rig::start(|parent| {
+        mk_fifo(&parent.join("m/fifo.yaml"));
+        drop(std::os::unix::net::UnixListener::bind(parent.join("m/socket.json")).unwrap());
+        symlink("/dev/zero", parent.join("m/zero.yaml")).unwrap();
+        fs::write(parent.join("m/a.yaml"), route("a", 1)).unwrap();
+    })
+    .await;
+    assert_eq!(first, "+a=1");
+    let expected = ["fifo.yaml: is a FIFO", "socket.json: is a socket", "zero.yaml: is a device"];
+    rig.wait_for_problems(|all| all.len() == 3 && all.iter().zip(expected).all(|(one, start)| one.starts_with(start)))
+        .await;
+    rig.write("b.yaml", &route("b", 1));
+    assert_eq!(rig.next().await, "+b=1", "the scanner goes on");
+
+    // One that takes a file's place keeps what the file held; when it goes, or becomes a file, nothing is wrong.
+    fs::remove_file(rig.path("a.yaml")).unwrap();
+    mk_fifo(&rig.path("a.yaml"));
+    rig.wait_for_problems(|all| all.len() == 4 && all[0].starts_with("a.yaml: is a FIFO")).await;
+    for name in ["fifo.yaml", "socket.json", "a.yaml"] {
+        fs::remove_file(rig.path(name)).unwrap();
+    }
+    fs::write(rig.path("zero.fresh"), route("z", 1)).unwrap();
+    fs::rename(rig.path("zero.fresh"), rig.path("zero.yaml")).unwrap();
+    rig.write("a.yaml", &route("a", 2));
+    let mut changes = Vec::new();
+    while !["+z=1", "+a=2"].iter().all(|change| changes.iter().any(|seen| seen == change)) {
+        changes.extend(rig.next().await.split(' ').map(str::to_owned));
+    }
+    assert!(!changes.contains(&"-a".to_owned()), "{changes:?}");
+    rig.wait_for_problems(<[String]>::is_empty).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,19 +14,15 @@ use tidegate::demo::echo::{EchoBackend, RunningEcho};
 
 use support::envoy::{PATIENCE, envoy_binary, eventually, get, loopback};
 use support::gateway::{process, serve};
-use support::load::{Check, Load, Target, ok};
 use support::manifests::mk_route_to;
 use support::ports::free_ports;
 use support::service::{Service, is_alive};
-use support::tls::TlsAnswer;
 use support::versioned::Versioned;
 
 /// A folder with a config file and manifests, for a Tidegate that runs as a process.
 struct Rig {
     folder: tempfile::TempDir,
     admin: SocketAddr,
-    http: SocketAddr,
-    https: SocketAddr,
     versioned: Versioned,
     _backends: [RunningEcho; 2],
 }
@@ -49,7 +45,7 @@ data_dir: data
     let (admin, http, https) = (loopback(admin), loopback(http), loopback(https));
     let versioned = Versioned::new(http, https, backends.each_ref().map(RunningEcho::address));
     versioned.write(&folder.path().join("manifests"));
-    Rig { folder, admin, http, https, versioned, _backends: backends }
+    Rig { folder, admin, versioned, _backends: backends }
 }
 
 impl Rig {
@@ -62,14 +58,6 @@ impl Rig {
         let folder: &Path = self.folder.path();
         Service::start(&["run", "--config", "tidegate.yaml", "--envoy", &envoy], folder, &folder.join("data"))
     }
-
-    fn load(&self) -> Load {
-        let (plain, secure) = (Target::new(self.http, "a.test"), Target::new(self.https, "a.test"));
-        let check: Check<TlsAnswer> =
-            std::sync::Arc::new(|a| if a.status == 200 { Ok(()) } else { Err(a.text.clone()) });
-        let load = Load::new().kept(40, &plain, &ok()).fresh(30, &plain, &ok());
-        load.tls(10, &secure, &self.versioned.authority, &check)
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,7 +68,7 @@ async fn envoy_survives_tidegates_death_and_is_adopted_with_no_failed_request() 
     service.until_ready(rig.admin).await;
     rig.versioned.until_live("at the start").await;
     let envoy = service.envoy_pid().unwrap();
-    let load = rig.load();
+    let load = rig.versioned.load();
     let begun = Instant::now();
     for round in 0..4 {
         // In odd rounds it dies amid a change.

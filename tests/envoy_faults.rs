@@ -14,8 +14,7 @@ use tidegate_actors::testing::{FaultPlan, FaultRule};
 
 use support::envoy::{PATIENCE, eventually};
 use support::gateway::{Gateway, Setup};
-use support::load::{Check, Load, Target, ok};
-use support::tls::TlsAnswer;
+use support::load::Load;
 use support::versioned::Versioned;
 
 struct Rig {
@@ -29,10 +28,7 @@ async fn mk_rig(plan: &FaultPlan) -> Rig {
     let versioned = Versioned::of(&mut setup).await;
     let gateway = setup.start().await;
     versioned.until_live("at the start").await;
-    let (plain, secure) = (Target::new(gateway.setup.http, "a.test"), Target::new(gateway.setup.https, "a.test"));
-    let check: Check<TlsAnswer> = std::sync::Arc::new(|a| if a.status == 200 { Ok(()) } else { Err(a.text.clone()) });
-    let load = Load::new().kept(40, &plain, &ok()).fresh(30, &plain, &ok());
-    let load = load.tls(10, &secure, &versioned.authority, &check);
+    let load = versioned.load();
     Rig { gateway, versioned, load }
 }
 

@@ -11,6 +11,7 @@ mod support;
 mod model;
 
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use tidegate::app::App;
 use tidegate::demo::echo::{EchoBackend, RunningEcho};
@@ -19,6 +20,7 @@ use tidegate::proxy::bootstrap::XdsAddress;
 use tidegate::publish::xds::{Options, XdsPublisher, XdsServer};
 use tidegate_actors::env::Env;
 use tidegate_actors::problem::{Problem, Problems, Serving};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use model::{Update, mk_forward, mk_host, mk_http_listener, mk_https_chain, mk_route, mk_secret, mk_table};
@@ -143,27 +145,46 @@ async fn a_route_that_somebodys_own_envoy_rejects_is_held_back_alone_and_names_i
 /// An xDS server with an Envoy and two backends, for models that no manifest leads to.
 struct Smuggler {
     publisher: XdsPublisher,
+    /// The server's life.
+    running: Option<(CancellationToken, JoinHandle<()>)>,
     problems: Problems,
     envoy: TestEnvoy,
     backends: [RunningEcho; 2],
-    _stop: tokio_util::sync::DropGuard,
 }
 
 async fn mk_smuggler() -> Smuggler {
     let problems = Problems::default();
-    let options = Options { tcp: Some(loopback(0)), ..Options::default() };
+    let port = free_port();
+    let options = Options { tcp: Some(loopback(port)), drain: Duration::from_millis(100), ..Options::default() };
     let publisher = XdsPublisher::new(options, problems.clone(), Env::system());
-    let server = XdsServer::bind(&publisher).await.unwrap();
-    let port = server.tcp_address().unwrap().port();
-    let stop = CancellationToken::new();
-    tokio::spawn(server.run(stop.clone()));
     let envoy = TestEnvoy::start(XdsAddress::Tcp { host: "127.0.0.1".to_owned(), port }, |_| {});
     let backend = |name: &'static str| EchoBackend::start(name, loopback(0));
     let backends = [backend("one").await.unwrap(), backend("two").await.unwrap()];
-    Smuggler { publisher, problems, envoy, backends, _stop: stop.drop_guard() }
+    let mut smuggler = Smuggler { publisher, running: None, problems, envoy, backends };
+    smuggler.serve_anew().await;
+    smuggler
+}
+
+impl Drop for Smuggler {
+    fn drop(&mut self) {
+        if let Some((stop, _)) = &self.running {
+            stop.cancel();
+        }
+    }
 }
 
 impl Smuggler {
+    /// Ends the server, if it runs, and starts it again: Envoy has to connect anew.
+    async fn serve_anew(&mut self) {
+        if let Some((stop, run)) = self.running.take() {
+            stop.cancel();
+            run.await.unwrap();
+        }
+        let (server, stop) = (XdsServer::bind(&self.publisher).await.unwrap(), CancellationToken::new());
+        let run = server.run(stop.clone());
+        self.running = Some((stop, tokio::spawn(async move { run.await.unwrap() })));
+    }
+
     /// The first step of a model: both backends as Services.
     fn begin(&self) -> Update {
         let [one, two] = &self.backends;
@@ -255,5 +276,34 @@ async fn a_rejected_certificate_keeps_its_last_good_version_and_others_are_renew
         if certificate == mended.der { Ok(()) } else { Err("the old one is shown".to_owned()) }
     };
     eventually("the mended certificate is shown", PATIENCE, attempt).await;
+    until_healed(&rig.problems).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs envoy: run by cargo xtask test"]
+async fn a_certificate_that_was_never_good_is_told_again_by_an_envoy_that_reconnects() {
+    let mut rig = mk_smuggler().await;
+    let authority = Authority::new();
+    let [port] = free_ports();
+    let chain = mk_https_chain("public", "a", &["a.test"], &["a"]);
+    let host = mk_host(&chain.route_config, "*", [mk_route("all", PathMatch::Prefix("/".into()), mk_forward("one"))]);
+    let listener = tidegate::model::Listener { id: model::mk_listener_id(port), chains: vec![chain] };
+    let [a, other] = [authority.issue(&["a.test"]), authority.issue(&["a.test"])];
+    let bad = rig.begin().listener(listener).host(host).secret(mk_secret("a", &a.pem, &other.key));
+    rig.publisher.apply(&bad.0);
+
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let problem = until_rejected(&rig.problems).await;
+        assert_eq!((named(&problem).as_str(), problem.serving), ("Secret a", Serving::Nothing), "{problem}");
+        let client = rig.publisher.clients().iter().map(|client| client.id).next_back();
+        assert!(client.is_some() && !streams.contains(&client), "{client:?} after {streams:?}");
+        streams.push(client);
+        rig.serve_anew().await;
+    }
+
+    rig.publisher.apply(&Update::to(2).secret(mk_secret("a", &a.pem, &a.key)).0);
+    let attempt = async || authority.get(loopback(port), "a.test", "/").await.map(|answer| answer.status);
+    assert_eq!(eventually("the mended certificate is shown", PATIENCE, attempt).await, 200);
     until_healed(&rig.problems).await;
 }

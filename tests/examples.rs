@@ -118,6 +118,19 @@ fn a_binary_of_ones_own_has_its_kind_of_source_in_the_schema() {
 }
 
 #[test]
+fn a_binary_of_ones_own_goes_by_its_own_name() {
+    let (code, version) = run("own_binary", &["--version"]);
+    assert_eq!((code, version.split(' ').next()), (Some(0), Some("own_binary")), "{version}");
+    for arguments in [&["--help"][..], &["run", "--help"], &["actors", "list", "--help"]] {
+        let (code, help) = run("own_binary", arguments);
+        let path = arguments[..arguments.len() - 1].iter().map(|word| format!(" {word}")).collect::<String>();
+        assert!(code == Some(0) && help.contains(&format!("Usage: own_binary{path} ")), "{help}");
+    }
+    let (_, script) = run("own_binary", &["completion", "bash"]);
+    assert!(script.contains("complete -F _own_binary") && !script.contains("tidegate"), "{script}");
+}
+
+#[test]
 fn a_binary_of_ones_own_validates_its_section_and_suggests_what_was_meant() {
     let (_folder, path) = mk_config("every: 5s");
     assert_eq!(run("own_binary", &["validate", &path]), (Some(0), String::new()));

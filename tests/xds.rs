@@ -11,6 +11,8 @@ mod model;
 
 #[path = "xds/grpc.rs"]
 mod grpc;
+#[path = "xds/metrics.rs"]
+mod metrics;
 #[path = "xds/proxy.rs"]
 mod proxy;
 #[path = "xds/text.rs"]

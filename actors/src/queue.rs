@@ -73,6 +73,11 @@ impl DeltaQueue {
                 self.listing.get_or_insert_default().push(object);
             }
             SourceEvent::InitApply(object) | SourceEvent::Apply(object) => self.apply(object),
+            SourceEvent::InitKeep(key) => {
+                if let Some(listing) = &mut self.listing {
+                    listing.extend(self.known.get(&key).map(|known| known.0.clone()));
+                }
+            }
             SourceEvent::InitDone(cursor) => {
                 // One that ends no list (it came twice, say) names no objects, and must not delete them all.
                 let Some(listed) = self.listing.take() else { return self.cursor = Some(cursor) };

@@ -24,6 +24,8 @@ pub enum SourceEvent {
     Init,
     /// One object of the list.
     InitApply(Arc<Object>),
+    /// An object of the list that cannot be read: what is held of it, if anything, stays.
+    InitKeep(ObjectKey),
     /// The list is complete; objects that it did not name are gone. The watch goes on from the cursor.
     InitDone(Cursor),
     /// An object was added or changed.

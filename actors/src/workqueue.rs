@@ -20,7 +20,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-pub use limit::RateLimit;
+pub use limit::{RateLimit, TokenBucket};
 pub use work::Work;
 
 use crate::env::Env;

@@ -114,6 +114,40 @@ fn nothing_is_published_while_the_gate_is_closed_and_everything_at_once_when_it_
 }
 
 #[test]
+fn inputs_that_are_complete_before_they_are_connected_are_published_together() {
+    Rig::run(1, async |rig: Rig| {
+        let other = ResourceType::new("example.test", "v1", "Other", "others", Scope::Namespaced);
+        let source = rig.memory_source("demo").unwrap();
+        let mut informers = Vec::new();
+        for of in [&mk_type(), &other] {
+            source.apply(of, Some("n"), "a", r#""word":"go""#);
+            informers.push(rig.register(&source, of).await.unwrap());
+        }
+        rig.factory.start().await.unwrap();
+        rig.advance(Duration::from_secs(1)).await;
+        let correlation = Correlation::over_informers("words", &rig.env, &rig.problems, move |graph: &mut Graph| {
+            [&mk_type(), &other].map(|of| {
+                let things = graph.source::<Thing>(of);
+                graph.correlate(of.plural(), things, |_, key, thing: &Arc<Thing>| vec![(key.clone(), thing.0.clone())])
+            })
+        });
+        let [things, others] = *correlation.handles();
+        let probe = ProbeTaps::default().tap("things", things).tap("others", others).build();
+        rig.supervisor.add(correlation.spec("words")).await.unwrap();
+        rig.publish("probe", &correlation, &probe).await.unwrap();
+        // The actor hears of one after the other, when both have long been complete.
+        for informer in &informers {
+            correlation.add_informer(informer);
+        }
+        rig.advance(Duration::from_secs(1)).await;
+        let steps = probe.steps();
+        assert_eq!(steps.iter().map(|step| step.state.len()).collect::<Vec<_>>(), [2], "{steps:#?}");
+        // A publisher on another thread would have been handed the first half as a version of its own.
+        assert_eq!(correlation.version(), 1);
+    });
+}
+
+#[test]
 fn a_gate_that_is_open_and_has_nothing_to_publish_says_so() {
     Rig::run(1, async |rig: Rig| {
         let source = rig.memory_source("demo").unwrap();

@@ -25,6 +25,7 @@ pub const METRICS: &[(&str, Kind, Unit, &str)] = &[
     ("tidegate_sync_age_seconds", Gauge, Unit::Seconds, "Time since a source last told anything of a type."),
     ("tidegate_store_objects", Gauge, Unit::Count, "Objects held, by source and type."),
     ("tidegate_handler_panics_total", Counter, Unit::Count, "Panics in an event handler."),
+    ("tidegate_status_writes_total", Counter, Unit::Count, "Statuses written back to a source, by outcome."),
     ("tidegate_workqueue_depth", Gauge, Unit::Count, "Keys waiting in a work queue."),
     ("tidegate_workqueue_adds_total", Counter, Unit::Count, "Keys added to a work queue."),
     ("tidegate_workqueue_retries_total", Counter, Unit::Count, "Keys added again after a failure."),

@@ -34,15 +34,22 @@ pub struct Readiness {
 pub struct Lack {
     /// `actor`, `type` or `publication`.
     pub what: &'static str,
-    /// Path of the actor, or `SOURCE:plural.group/version`.
+    /// Path of the actor, or `SOURCE:plural.group/version` without the source if none has the type.
     pub name: String,
     /// Why, in words.
     pub reason: String,
 }
 
 impl Readiness {
-    /// Puts together what is known. `required` are types as `plural.group`; empty: every slot.
-    pub fn assess(slots: &[Slot], required: &[String], tree: &TreeStatus, published: Published) -> Self {
+    /// Puts together what is known. `required` are types as `plural.group`; empty: every slot, and whatever is
+    /// `unserved`: read by somebody, and served by no source.
+    pub fn assess(
+        slots: &[Slot],
+        required: &[String],
+        unserved: Vec<Lack>,
+        tree: &TreeStatus,
+        published: Published,
+    ) -> Self {
         let mut missing = Vec::new();
         let mut concerns = Vec::new();
         for slot in slots {
@@ -67,6 +74,7 @@ impl Readiness {
                 missing.push(Lack { what: "type", name: name.clone(), reason });
             }
         }
+        if required.is_empty() { &mut missing } else { &mut concerns }.extend(unserved);
         if !published.fresh {
             let reason = "no configuration computed from the sources was published yet".to_owned();
             missing.push(Lack { what: "publication", name: "model".to_owned(), reason });
@@ -75,6 +83,10 @@ impl Readiness {
         if published.snapshot && !missing.is_empty() {
             // A snapshot was validated before it was loaded, so it may be served until there is better.
             concerns.append(&mut missing);
+        }
+        if tree.state == State::Stopping {
+            // Whatever is served while it drains, nobody new should come.
+            missing.insert(0, Lack { what: "actor", name: tree.name.clone(), reason: "is stopping".to_owned() });
         }
         let ready = missing.is_empty();
         let degraded = !concerns.is_empty();

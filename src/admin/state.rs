@@ -13,7 +13,7 @@ use tidegate_actors::object::Object;
 use tidegate_actors::problem::Problems;
 use tidegate_actors::supervisor::{Supervisor, SupervisorError, TreeStatus};
 
-use super::ready::Published;
+use super::ready::{Lack, Published};
 use super::token::Key;
 use super::watches::WatchRegistry;
 
@@ -29,6 +29,8 @@ pub struct AdminState {
     /// The types, as `plural.group`, that must have settled before we are ready; empty: all in the catalogue
     /// that nobody added at run time.
     pub required_types: Vec<String>,
+    /// Types that somebody reads and no source serves.
+    pub unserved: Provider<Vec<Lack>>,
     /// What has been published so far.
     pub published: Provider<Published>,
     /// The gateway model, once there is one.

@@ -20,17 +20,25 @@ pub(super) fn gate(factory: &InformerFactory, required: &[String]) -> Gate {
         }
         let missing = informers.iter().filter(|informer| is_required(informer, &required));
         let missing = missing.filter(|informer| !informer.status().sync.is_settled());
-        missing.map(|informer| format!("{}:{}", informer.source(), informer.resource_type())).collect()
+        let missing = missing.map(|informer| format!("{}:{}", informer.source(), informer.resource_type()));
+        // Types are registered one after the other: one that is required and not there yet is not settled either.
+        let is_there = |name: &String| informers.iter().any(|informer| name_of(informer) == *name);
+        let unknown =
+            required.iter().filter(|name| !is_there(name)).map(|name| format!("{name}: nothing watches it yet"));
+        missing.chain(unknown).collect()
     })
 }
 
+/// The type's name as the config spells it.
+fn name_of(informer: &Informer) -> String {
+    informer.resource_type().plural_and_group()
+}
+
 fn is_required(informer: &Informer, required: &[String]) -> bool {
-    let of = informer.resource_type();
-    let name = if of.group().is_empty() { of.plural().to_owned() } else { format!("{}.{}", of.plural(), of.group()) };
     if required.is_empty() {
-        resource::kinds().iter().any(|kind| kind.resource_type == *of)
+        resource::kinds().iter().any(|kind| kind.resource_type == *informer.resource_type())
     } else {
-        required.contains(&name)
+        required.contains(&name_of(informer))
     }
 }
 

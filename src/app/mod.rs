@@ -62,10 +62,13 @@ use crate::proxy::bootstrap::{AdminAddress, Bootstrap, BootstrapOptions, XdsAddr
 use crate::proxy::child::ChildOptions;
 use crate::proxy::supervised;
 use crate::publish::json::PublishedModel;
-use crate::publish::status::PublishedStatuses;
+use crate::publish::status::{PublishedStatuses, StatusWriter};
 use crate::publish::step::Steps;
 use crate::publish::xds::{self, XdsPublisher, XdsServer};
 use catalogue::Types;
+
+/// Shared with whoever says what is missing.
+type Correlations = Arc<RwLock<Vec<Arc<dyn Wire>>>>;
 
 /// A running Tidegate: handles to look at it and to end it.
 pub struct App {
@@ -85,6 +88,8 @@ pub struct App {
     pub model: PublishedModel,
     /// Every object's conditions.
     pub statuses: PublishedStatuses,
+    /// Writes them back to the sources that take them.
+    pub writer: StatusWriter,
     /// Where the admin server listens.
     pub admin: SocketAddr,
     /// Where the xDS server listens over TCP.
@@ -100,7 +105,7 @@ pub struct App {
     /// What decides translations; a changed one counts from the next start of the correlation's actor on.
     settings: Arc<RwLock<Settings>>,
     /// The correlations that read stores: the gateway's, and those that another binary brought along.
-    correlations: RwLock<Vec<Arc<dyn Wire>>>,
+    correlations: Correlations,
     /// What runs for each source beside its reflectors, by the source's name.
     source_children: Mutex<BTreeMap<Name, Vec<Name>>>,
 }
@@ -123,6 +128,8 @@ impl App {
         let catalogue = Types::new(&factory, &tidegate.catalogue);
         let settings = Arc::new(RwLock::new(settings(config)));
         let correlation = correlation(config, &settings, &env, &problems, &factory);
+        let told = settings.clone();
+        let writer = StatusWriter::new(&env, &problems, &factory, move || told.read().controller.clone());
         let watches = WatchRegistry::new(
             &config.watches,
             config.limits.watches,
@@ -136,6 +143,7 @@ impl App {
             xds_socket,
             model: PublishedModel::default(),
             statuses: PublishedStatuses::default(),
+            writer,
             env,
             problems,
             supervisor,
@@ -146,10 +154,10 @@ impl App {
             watches,
             steps: Arc::default(),
             settings,
-            correlations: RwLock::default(),
+            correlations: Arc::default(),
             source_children: Mutex::default(),
         };
-        app.add(publishers::admin(admin, &app.env, app.admin_state(config, hooks, catalogue))).await?;
+        app.add(publishers::admin(admin, &app.env, app.admin_state(tidegate, config, hooks, catalogue))).await?;
         app.add(publishers::xds_server(xds_server, &app.xds)).await?;
         for publisher in publishers::all(tidegate, config, &app) {
             app.add(publisher).await?;
@@ -193,7 +201,7 @@ impl App {
         self.add(supervised::child_spec("envoy", child)).await
     }
 
-    fn admin_state(&self, config: &Config, hooks: &Hooks, catalogue: Types) -> AdminState {
+    fn admin_state(&self, tidegate: &Tidegate, config: &Config, hooks: &Hooks, catalogue: Types) -> AdminState {
         let (xds, model, clients, statuses) =
             (self.xds.clone(), self.model.clone(), self.xds.clone(), self.statuses.clone());
         let (metrics, factory) = (hooks.metrics.clone(), self.factory.clone());
@@ -202,6 +210,7 @@ impl App {
             catalogue: Arc::new(catalogue),
             problems: self.problems.clone(),
             required_types: config.gateway.required_types.clone(),
+            unserved: sources::unserved(&self.factory, &self.correlations, &tidegate.catalogue),
             published: Arc::new(move || crate::admin::ready::Published { fresh: xds.version() > 0, snapshot: false }),
             model: Arc::new(move || {
                 let model = model.get();

@@ -59,11 +59,12 @@ pub(super) fn all(tidegate: &Tidegate, config: &Config, app: &App) -> Vec<ChildS
     let (env, correlation, outputs) = (&app.env, &app.correlation, *app.correlation.handles());
     let (xds, steps) = (app.xds.clone(), Arc::new(Mutex::new(Steps::default())));
     let to_xds = move || ModelPublisher { outputs, steps: steps.clone(), xds: xds.clone() };
-    let (statuses, status_env) = (app.statuses.clone(), env.clone());
-    let to_status = move || StatusPublisher::new(&status_env, &outputs, statuses.clone());
+    let (statuses, writer, status_env) = (app.statuses.clone(), app.writer.clone(), env.clone());
+    let to_status = move || StatusPublisher::new(&status_env, &outputs, statuses.clone(), writer.clone());
     let mut all = vec![
         publisher::spec("xds", env, correlation, model_taps, to_xds),
         json(config, app),
+        app.writer.workers(),
         publisher::spec("status", env, correlation, StatusPublisher::taps, to_status),
     ];
     all.extend(tidegate.publishers.iter().filter_map(|make| make(config, env, correlation)));

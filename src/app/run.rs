@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tidegate_actors::env::Env;
 use tidegate_actors::supervisor::Exit;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 
 use super::{App, Hooks, RunOptions, wants_proxy};
 use crate::builder::Tidegate;
@@ -16,6 +17,9 @@ use crate::demo;
 use crate::proxy::bootstrap::AdminAddress;
 use crate::proxy::envoy_admin::{EnvoyAdmin, EnvoyState};
 use crate::proxy::locate::{self, LocateOptions};
+
+/// Signals that come closer together than this are one.
+const ONE_SIGNAL: Duration = Duration::from_millis(250);
 
 /// Runs until a signal says to end, or the tree fails.
 ///
@@ -38,7 +42,7 @@ async fn serve(tidegate: &Tidegate, config: Arc<Config>, options: RunOptions) ->
     tracing::info!(admin = %app.admin, xds = ?app.xds_address, socket = %app.xds_socket.display(), "started");
     let work = async {
         if options.demo {
-            for backend in demo::backends() {
+            for backend in demo::backends(&app.factory).await {
                 app.add(backend).await?;
             }
         }
@@ -62,12 +66,24 @@ async fn serve(tidegate: &Tidegate, config: Arc<Config>, options: RunOptions) ->
     tracing::info!("stopping; a second signal ends at once");
     tokio::select! {
         biased;
-        _ = interrupt.recv() => bail!("ended by a second signal, before everything had stopped"),
-        _ = terminate.recv() => bail!("ended by a second signal, before everything had stopped"),
+        () = again(&mut interrupt, &mut terminate) => bail!("ended by a second signal, before everything had stopped"),
         () = app.supervisor.shutdown(*config.shutdown_timeout) => {}
     }
     tracing::info!("stopped");
     ended
+}
+
+/// Waits for one more signal that was meant as such. Who signals us and then our process group, as `timeout` and
+/// some shells do, says one thing twice.
+async fn again(interrupt: &mut Signal, terminate: &mut Signal) {
+    let first = Instant::now();
+    while first.elapsed() < ONE_SIGNAL {
+        tokio::select! {
+            biased;
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
 }
 
 fn ended(exit: &Exit) -> anyhow::Result<()> {
@@ -96,7 +112,8 @@ async fn add_proxy(app: &App, config: &Config, options: &RunOptions, required: b
 async fn announce(app: &App, config: &Config, proxy: bool) -> anyhow::Result<()> {
     // It is asked itself: in the tree it is running for a moment before it has said anything.
     let envoy = EnvoyAdmin::new(AdminAddress::Tcp(config.proxy.admin_address));
-    while proxy && !matches!(envoy.state().await, Ok(EnvoyState::Live)) {
+    let answers = async || app.model.get().version > 0 && matches!(envoy.state().await, Ok(EnvoyState::Live));
+    while proxy && !answers().await {
         app.env.clock.sleep(Duration::from_millis(20)).await;
     }
     let folder = config.sources.first().and_then(|source| source.section::<Directory>());

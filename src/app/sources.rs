@@ -3,12 +3,42 @@
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use tidegate_actors::id::Name;
-use tidegate_actors::informer::RegisterOptions;
+use tidegate_actors::handler::HandlerOptions;
+use tidegate_actors::id::{Name, ResourceType};
+use tidegate_actors::informer::{InformerFactory, RegisterOptions};
 
-use super::App;
+use super::{App, Correlations};
+use crate::admin::Provider;
+use crate::admin::ready::Lack;
 use crate::builder::{SourceContext, Tidegate, Wire};
 use crate::config::{Config, SourceConfig};
+use crate::publish::status::StatusWriter;
+use crate::source::schema::Catalogue;
+
+/// Types that a correlation of another binary's reads and no source serves: it would wait for them without a word.
+/// The gateway's own reads old versions of kinds too, which sources may serve or not.
+pub(super) fn unserved(
+    factory: &InformerFactory,
+    correlations: &Correlations,
+    known: &Catalogue,
+) -> Provider<Vec<Lack>> {
+    let (factory, correlations, known) = (factory.clone(), correlations.clone(), known.clone());
+    Arc::new(move || {
+        let informers = factory.informers();
+        let mut lacks = Vec::new();
+        for correlation in correlations.read().iter().skip(1) {
+            let is_served = |of: &ResourceType| informers.iter().any(|informer| informer.resource_type() == of);
+            for of in correlation.resource_types().iter().filter(|of| !is_served(of)) {
+                let entry = known.get(of.group(), of.kind()).map(|entry| entry.resource_type.version());
+                let instead = entry.filter(|version| *version != of.version());
+                let instead = instead.map_or(String::new(), |version| format!("; sources serve version {version}"));
+                let reason = format!("`{}` reads it and no source serves it{instead}", correlation.name());
+                lacks.push(Lack { what: "type", name: of.to_string(), reason });
+            }
+        }
+        lacks
+    })
+}
 
 impl App {
     /// The gateway's correlation, and those that another binary brought along.
@@ -44,12 +74,18 @@ impl App {
             limits: &config.limits,
         };
         let parts = make(source, &context).map_err(|error| anyhow!("source `{}`: {error}", source.name))?;
-        let children = parts.children.iter().map(|child| child.name().clone()).collect();
+        let mut children: Vec<Name> = parts.children.iter().map(|child| child.name().clone()).collect();
+        let takes_status = parts.status.is_some();
+        let status = parts.status.map(|(sink, rate)| self.writer.spec(&name, sink, rate));
+        children.extend(status.iter().map(|child| child.name().clone()));
         self.source_children.lock().insert(name.clone(), children);
         for child in parts.children {
             self.add(child).await?;
         }
         self.factory.add_source(parts.source)?;
+        if let Some(status) = status {
+            self.add(status).await?;
+        }
         let correlations = self.correlations.read().clone();
         for correlation in correlations {
             for resource_type in correlation.resource_types() {
@@ -61,6 +97,11 @@ impl App {
                 let options = RegisterOptions::default();
                 let informer = self.factory.register(&name, resource_type.clone(), options).await?;
                 correlation.add_informer(&informer);
+            }
+        }
+        if takes_status {
+            for informer in StatusWriter::told().iter().filter_map(|told| self.factory.get(&name, told)) {
+                informer.add_handler("status", Arc::new(self.writer.clone()), HandlerOptions::default()).await?;
             }
         }
         // What was asked for before the source was there is asked of it too.

@@ -37,7 +37,7 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct Named {
-    /// Its path, as `tidegate actors list` shows it.
+    /// Its path, as `actors list` shows it.
     name: String,
 }
 

@@ -2,11 +2,11 @@
 
 use std::io::Write;
 
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 use clap_complete::Shell;
 
-use super::Cli;
 use super::error::{CliError, Exit};
+use super::{command, program};
 
 /// Print a completion script for a shell.
 #[derive(Debug, Args)]
@@ -18,7 +18,7 @@ pub struct Completion {
 impl Completion {
     pub(super) fn execute(self, out: &mut impl Write) -> Result<Exit, CliError> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "tidegate", &mut script);
+        clap_complete::generate(self.shell, &mut command(), program(), &mut script);
         out.write_all(&script)?;
         Ok(Exit::Ok)
     }

@@ -35,9 +35,10 @@ mod translate;
 mod validate;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use error::{CliError, Exit};
 use output::Format;
@@ -101,7 +102,8 @@ pub enum Command {
 /// The whole life of a process: what `main` returns. Usage errors, `--help` and `--version` end it, with exit
 /// codes 2 and 0.
 pub fn main(tidegate: &Tidegate) -> ExitCode {
-    let cli = Cli::parse();
+    let parsed = command().try_get_matches().and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    let cli = parsed.unwrap_or_else(|error| error.exit());
     let mut out = std::io::stdout();
     let ended = cli.execute(tidegate, &mut out).and_then(|exit| {
         out.flush()?;
@@ -115,6 +117,18 @@ pub fn main(tidegate: &Tidegate) -> ExitCode {
         error.exit()
     });
     ExitCode::from(exit as u8)
+}
+
+/// What this binary was run as: another one than ours has another name.
+fn program() -> String {
+    let run_as = std::env::args_os().next().unwrap_or_default();
+    let name = Path::new(&run_as).file_name().map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or_else(|| "tidegate".to_owned())
+}
+
+/// The command line under the name of this binary.
+fn command() -> clap::Command {
+    Cli::command().bin_name(program()).display_name(program())
 }
 
 impl Cli {

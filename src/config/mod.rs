@@ -19,6 +19,8 @@ mod admin;
 
 mod source;
 
+mod kubernetes;
+
 mod gateway;
 
 mod proxy;
@@ -47,6 +49,7 @@ pub mod reload;
 pub use admin::Admin;
 pub use changes::{Changes, Effect};
 pub use gateway::Gateway;
+pub use kubernetes::{Kubernetes, KubernetesType};
 pub use limits::Limits;
 pub use load::Loader;
 pub use log::{Log, LogFormat, check_level};

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 
 use super::de::collect;
+use super::kubernetes::Kubernetes;
 use super::problem::{Check, Report};
 use super::source::Directory;
 use super::tree::{Node, Step};
@@ -100,7 +101,7 @@ pub struct Registry {
 impl Default for Registry {
     fn default() -> Self {
         let empty = Self { sources: BTreeMap::new(), publishers: BTreeMap::new(), correlations: BTreeMap::new() };
-        empty.source::<Directory>(Directory::KIND)
+        empty.source::<Directory>(Directory::KIND).source::<Kubernetes>(Kubernetes::KIND)
     }
 }
 

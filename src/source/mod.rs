@@ -6,5 +6,14 @@
 /// Which kinds are known, and how their objects are checked.
 pub mod schema;
 
+/// Where conditions go back to.
+pub mod sink;
+
+/// Which of several replicas writes.
+pub mod lease;
+
 /// A directory of YAML and JSON manifests.
 pub mod directory;
+
+/// A Kubernetes cluster.
+pub mod kubernetes;

@@ -2,19 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidegate::app::{App, Hooks};
+use tidegate::app::App;
 use tidegate::builder::Tidegate;
 use tidegate::config::{Loader, Registry, SectionType};
 use tidegate::correlate::Outputs;
 use tidegate::publish::state::ModelState;
 use tidegate::publish::step::{Steps, model_taps};
 use tidegate_actors::correlation::OutputBatch;
-use tidegate_actors::env::Env;
 use tidegate_actors::publisher::{PublishError, Publisher};
 
 use crate::rig::*;
@@ -29,36 +27,23 @@ async fn a_changed_config_adds_a_source_and_a_bad_one_changes_nothing() {
                  spec: {parentRefs: [{name: demo}], hostnames: [extra.local], rules: [{backendRefs: [{name: echo-a, port: 80}]}]}\n";
     std::fs::write(more.join("extra.yaml"), route).unwrap();
     let file = folder.path().join("tidegate.yaml");
-    let base = "admin: {address: 127.0.0.1:0}\nxds: {address: 127.0.0.1:0}\nsources:\n- {name: demo, kind: directory, path: manifests}\n";
-    std::fs::write(&file, base).unwrap();
-    let tidegate = Tidegate::builder();
-    let loader = Loader::new(Registry::default());
-    let config = Arc::new(loader.load(&file).unwrap());
-    let app = App::start(&tidegate, &config, &Hooks::default(), Env::system()).await.unwrap();
-    app.xds.ready().await;
-    let hooks = Hooks::default();
-    let follow = app.follow(&tidegate, &config, &file, &loader, &hooks);
-    let hosts = || app.model.get().virtual_hosts.keys().map(|id| id.domain.to_string()).collect::<Vec<_>>();
-    let script = async {
+    following(&Tidegate::builder(), mk_loader(), &file, BASE, async |app| {
+        let hosts = || app.model.get().virtual_hosts.keys().map(|id| id.domain.to_string()).collect::<Vec<_>>();
         wait_until("the first model", || !hosts().is_empty()).await;
         let before = hosts();
-        std::fs::write(&file, format!("{base}sourcez: []\n")).unwrap();
+        std::fs::write(&file, format!("{BASE}sourcez: []\n")).unwrap();
         wait_until("the bad config is reported", || app.problems.list().iter().any(|(scope, _)| scope == "config"))
             .await;
         assert_eq!(hosts(), before);
 
-        std::fs::write(&file, format!("{base}- {{name: more, kind: directory, path: more}}\n")).unwrap();
+        std::fs::write(&file, format!("{BASE}- {{name: more, kind: directory, path: more}}\n")).unwrap();
         wait_until("the new source's host", || hosts().iter().any(|host| host == "extra.local")).await;
         assert!(before.iter().all(|host| hosts().contains(host)));
 
-        std::fs::write(&file, base).unwrap();
+        std::fs::write(&file, BASE).unwrap();
         wait_until("the source is gone again", || hosts() == before).await;
-    };
-    tokio::select! {
-        followed = follow => panic!("following ended: {followed:?}"),
-        () = script => {}
-    }
-    app.supervisor.shutdown(Duration::from_secs(5)).await;
+    })
+    .await;
 }
 
 /// Keeps what was published, step by step.
@@ -142,13 +127,8 @@ async fn another_controller_and_another_address_are_live_in_one_step_each_with_n
              sources:\n- {{name: demo, kind: directory, path: manifests}}\n"
         )
     };
-    replace(&file, &text("one", "127.0.0.1"));
     let loader = Loader::new(Registry::default().publisher::<NoKeys>("recorder"));
-    let config = Arc::new(loader.load(&file).unwrap());
-    let hooks = Hooks::default();
-    let app = App::start(&tidegate, &config, &hooks, Env::system()).await.unwrap();
-    let follow = app.follow(&tidegate, &config, &file, &loader, &hooks);
-    let script = async {
+    following(&tidegate, loader, &file, &text("one", "127.0.0.1"), async |app| {
         let steps = [
             ("one", "127.0.0.1", "127.0.0.1:8081"),
             ("two", "127.0.0.1", "127.0.0.1:8082"),
@@ -169,12 +149,8 @@ async fn another_controller_and_another_address_are_live_in_one_step_each_with_n
         history.dedup();
         assert_eq!(history, wholes);
         assert!(app.problems.list().is_empty(), "{:?}", app.problems.list());
-    };
-    tokio::select! {
-        followed = follow => panic!("following ended: {followed:?}"),
-        () = script => {}
-    }
-    app.supervisor.shutdown(Duration::from_secs(5)).await;
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,27 +161,17 @@ async fn a_source_that_goes_with_its_file_takes_its_conflicts_along() {
     std::fs::create_dir_all(&more).unwrap();
     std::fs::copy(folder.path().join("manifests/routes.yaml"), more.join("routes.yaml")).unwrap();
     let file = folder.path().join("tidegate.yaml");
-    let base = "admin: {address: 127.0.0.1:0}\nxds: {address: 127.0.0.1:0}\nsources:\n- {name: demo, kind: directory, path: manifests}\n";
-    replace(&file, &format!("{base}- {{name: more, kind: directory, path: more}}\n"));
-    let (tidegate, hooks) = (Tidegate::builder(), Hooks::default());
-    let loader = Loader::new(Registry::default());
-    let config = Arc::new(loader.load(&file).unwrap());
-    let app = App::start(&tidegate, &config, &hooks, Env::system()).await.unwrap();
-    let follow = app.follow(&tidegate, &config, &file, &loader, &hooks);
-    let script = async {
+    let both = format!("{BASE}- {{name: more, kind: directory, path: more}}\n");
+    following(&Tidegate::builder(), mk_loader(), &file, &both, async |app| {
         let conflicts = || app.problems.list().into_iter().filter(|(scope, _)| scope.contains("conflicts")).count();
         wait_until("both are told of every route", || conflicts() > 2 && conflicts().is_multiple_of(2)).await;
-        wait_until("the first model", || !hosts(&app).is_empty()).await;
-        let before = hosts(&app);
-        replace(&file, base);
+        wait_until("the first model", || !hosts(app).is_empty()).await;
+        let before = hosts(app);
+        replace(&file, BASE);
         wait_until("nothing is in conflict", || conflicts() == 0).await;
-        assert_eq!(hosts(&app), before);
-    };
-    tokio::select! {
-        followed = follow => panic!("following ended: {followed:?}"),
-        () = script => {}
-    }
-    app.supervisor.shutdown(Duration::from_secs(5)).await;
+        assert_eq!(hosts(app), before);
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,27 +179,16 @@ async fn what_went_while_the_json_publisher_was_replaced_is_gone_from_the_model(
     let folder = tempfile::tempdir().unwrap();
     copy_demo(folder.path());
     let file = folder.path().join("tidegate.yaml");
-    let base = "admin: {address: 127.0.0.1:0}\nxds: {address: 127.0.0.1:0}\nsources:\n- {name: demo, kind: directory, path: manifests}\n";
-    replace(&file, base);
-    let (tidegate, hooks) = (Tidegate::builder(), Hooks::default());
-    let loader = Loader::new(Registry::default());
-    let config = Arc::new(loader.load(&file).unwrap());
-    let app = App::start(&tidegate, &config, &hooks, Env::system()).await.unwrap();
-    let follow = app.follow(&tidegate, &config, &file, &loader, &hooks);
-    let script = async {
+    following(&Tidegate::builder(), mk_loader(), &file, BASE, async |app| {
         wait_until("the first model", || !app.model.get().secrets.is_empty()).await;
         app.supervisor.pause("json").await.unwrap();
         std::fs::remove_file(folder.path().join("manifests/certificate.yaml")).unwrap();
         wait_until("the xDS publisher is past it", || app.correlation.version() > app.model.get().version).await;
-        replace(&file, &format!("{base}publish: {{json: {{path: model.json}}}}\n"));
+        replace(&file, &format!("{BASE}publish: {{json: {{path: model.json}}}}\n"));
         wait_until("the certificate is gone", || app.model.get().secrets.is_empty()).await;
         wait_until("the file is there", || folder.path().join("model.json").exists()).await;
-    };
-    tokio::select! {
-        followed = follow => panic!("following ended: {followed:?}"),
-        () = script => {}
-    }
-    app.supervisor.shutdown(Duration::from_secs(5)).await;
+    })
+    .await;
 }
 
 fn hosts(app: &App) -> Vec<String> {

@@ -1,12 +1,11 @@
 //! Kinds that nobody knew at start, watched because somebody asked for it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate::app::{App, Hooks};
 use tidegate::builder::Tidegate;
-use tidegate::config::{Config, Loader, Registry};
+use tidegate::config::Config;
 use tidegate_actors::env::Env;
 
 use crate::rig::*;
@@ -110,22 +109,13 @@ async fn a_source_that_comes_later_is_asked_for_the_kind_too() {
     let file = folder.path().join("tidegate.yaml");
     let base = "admin: {address: 127.0.0.1:0}\nxds: {address: 127.0.0.1:0}\nwatches: {allow: ['*.example.com']}\n\
                 sources:\n- {name: demo, kind: directory, path: manifests}\n";
-    replace(&file, base);
-    let loader = Loader::new(Registry::default());
-    let config = Arc::new(loader.load(&file).unwrap());
-    let (app, tidegate, hooks) = (start(&config).await, Tidegate::builder(), Hooks::default());
-    let follow = app.follow(&tidegate, &config, &file, &loader, &hooks);
-    let script = async {
-        assert_eq!(watch(&app, "widgets.example.com/v1", "Widget").await.status, 201);
-        assert_eq!(widgets(&app, 1).await, ["one"]);
+    following(&Tidegate::builder(), mk_loader(), &file, base, async |app| {
+        assert_eq!(watch(app, "widgets.example.com/v1", "Widget").await.status, 201);
+        assert_eq!(widgets(app, 1).await, ["one"]);
         replace(&file, &format!("{base}- {{name: more, kind: directory, path: more}}\n"));
-        assert_eq!(widgets(&app, 2).await, ["one", "two"]);
+        assert_eq!(widgets(app, 2).await, ["one", "two"]);
         replace(&file, base);
-        assert_eq!(widgets(&app, 1).await, ["one"]);
-    };
-    tokio::select! {
-        followed = follow => panic!("following ended: {followed:?}"),
-        () = script => {}
-    }
-    app.supervisor.shutdown(Duration::from_secs(5)).await;
+        assert_eq!(widgets(app, 1).await, ["one"]);
+    })
+    .await;
 }

@@ -156,6 +156,7 @@ pub async fn mk_rig_with(watches: Watches) -> Rig {
         catalogue: shelf.clone(),
         problems: problems.clone(),
         required_types: Vec::new(),
+        unserved: Arc::new(Vec::new),
         published: provider(&published),
         model: provider(&model),
         statuses: provider(&statuses),

@@ -6,9 +6,13 @@
 pub mod http;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate::config::{Config, Directory, Section, SourceConfig};
+use tidegate::app::{App, Hooks};
+use tidegate::builder::Tidegate;
+use tidegate::config::{Config, Directory, Loader, Registry, Section, SourceConfig};
+use tidegate_actors::env::Env;
 
 /// A config for tests: free ports, everything below one folder.
 pub fn mk_config(folder: &Path) -> Config {
@@ -45,4 +49,26 @@ pub async fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(tokio::time::Instant::now() < deadline, "not within 10 s: {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+}
+
+/// The text of a config file: free ports, and the directory `manifests`. More sources may follow.
+pub const BASE: &str = "admin: {address: 127.0.0.1:0}\nxds: {address: 127.0.0.1:0}\nsources:\n\
+                        - {name: demo, kind: directory, path: manifests}\n";
+
+/// What reads a config file without anything that is another binary's.
+pub fn mk_loader() -> Loader {
+    Loader::new(Registry::default())
+}
+
+/// Runs a script beside a Tidegate that follows a config file; the script may replace the file.
+pub async fn following(tidegate: &Tidegate, loader: Loader, file: &Path, text: &str, script: impl AsyncFnOnce(&App)) {
+    replace(file, text);
+    let hooks = Hooks::default();
+    let config = Arc::new(loader.load(file).unwrap());
+    let app = App::start(tidegate, &config, &hooks, Env::system()).await.unwrap();
+    tokio::select! {
+        followed = app.follow(tidegate, &config, file, &loader, &hooks) => panic!("following ended: {followed:?}"),
+        () = script(&app) => {}
+    }
+    app.supervisor.shutdown(Duration::from_secs(5)).await;
 }

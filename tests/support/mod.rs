@@ -1,10 +1,13 @@
-//! What the suites with a real Envoy share. Each suite uses its part.
+//! What the suites with a real Envoy or a real Kubernetes share. Each suite uses its part.
 
 /// Ports that nobody else has.
 pub mod ports;
 
 /// A real Envoy, requests, and waiting with a deadline.
 pub mod envoy;
+
+/// A real Kubernetes, and what can happen to it.
+pub mod cluster;
 
 /// Manifests, put together.
 pub mod manifests;

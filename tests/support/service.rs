@@ -15,6 +15,7 @@ use super::gateway::{envoy_pid, process};
 pub struct Service {
     child: Child,
     arguments: Vec<String>,
+    variables: Vec<(&'static str, String)>,
     data_dir: PathBuf,
     /// What it says is in this folder: `out` and `err`.
     folder: PathBuf,
@@ -23,14 +24,24 @@ pub struct Service {
 impl Service {
     /// Starts the binary with arguments in a folder; `data_dir` is where its config puts its data.
     pub fn start(arguments: &[&str], folder: &Path, data_dir: &Path) -> Self {
+        Self::start_with(arguments, Vec::new(), folder, data_dir)
+    }
+
+    /// The same with variables in its environment.
+    pub fn start_with(
+        arguments: &[&str],
+        variables: Vec<(&'static str, String)>,
+        folder: &Path,
+        data_dir: &Path,
+    ) -> Self {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
-        let child = spawn(&arguments, folder);
-        Self { child, arguments, data_dir: data_dir.to_owned(), folder: folder.to_owned() }
+        let child = spawn(&arguments, &variables, folder);
+        Self { child, arguments, variables, data_dir: data_dir.to_owned(), folder: folder.to_owned() }
     }
 
     /// Starts it once more, after it has ended.
     pub fn start_again(&mut self) {
-        self.child = spawn(&self.arguments, &self.folder);
+        self.child = spawn(&self.arguments, &self.variables, &self.folder);
     }
 
     /// Its process.
@@ -84,13 +95,14 @@ impl Service {
     }
 }
 
-fn spawn(arguments: &[String], folder: &Path) -> Child {
+fn spawn(arguments: &[String], variables: &[(&'static str, String)], folder: &Path) -> Child {
     let file = |name: &str| {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(folder.join(name));
         file.expect("a file for what it says")
     };
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     command.args(arguments).current_dir(folder).process_group(0).stdin(Stdio::null());
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
     command.stdout(file("out")).stderr(file("err")).spawn().expect("a started tidegate")
 }
 

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned};
 
 /// A certificate authority.
 pub struct Authority {
@@ -60,14 +62,64 @@ impl Authority {
 
     /// Asks for a path of a host over a TLS connection of its own, with the host as SNI.
     pub async fn get(&self, address: SocketAddr, host: &str, path: &str) -> Result<TlsAnswer, String> {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
-        let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
-        // Without a session of an earlier connection, so that the certificate is shown each time.
-        let mut client = (*self.client).clone();
-        client.resumption = rustls::client::Resumption::disabled();
-        let asked = tokio::task::spawn_blocking(move || ask(address, client, name, &request));
-        let answered = asked.await.map_err(|panic| panic.to_string())?;
-        answered.map_err(|error| error.to_string())
+        get((*self.client).clone(), address, host, path).await
+    }
+}
+
+/// The same without a look at the certificate, as `curl -k` does it.
+pub async fn get_insecurely(address: SocketAddr, host: &str, path: &str) -> Result<TlsAnswer, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
+    let client = client.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)));
+    get(client.with_no_client_auth(), address, host, path).await
+}
+
+async fn get(mut client: ClientConfig, address: SocketAddr, host: &str, path: &str) -> Result<TlsAnswer, String> {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+    // Without a session of an earlier connection, so that the certificate is shown each time.
+    client.resumption = rustls::client::Resumption::disabled();
+    let asked = tokio::task::spawn_blocking(move || ask(address, client, name, &request));
+    let answered = asked.await.map_err(|panic| panic.to_string())?;
+    answered.map_err(|error| error.to_string())
+}
+
+/// Takes whoever shows a certificate at all, and has its key.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

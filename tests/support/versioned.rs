@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use super::envoy::{PATIENCE, eventually, get};
 use super::gateway::{Setup, who};
+use super::load::{Check, Load, Target, ok};
 use super::manifests::{
     mk_class, mk_file, mk_gateway, mk_grant, mk_http_listener, mk_https_listener, mk_namespace, mk_route_for,
     mk_secret, mk_service, mk_service_in,
 };
 use super::ports::free_port;
-use super::tls::{Authority, Certificate};
+use super::tls::{Authority, Certificate, TlsAnswer};
 
 /// The world in versions. Version 0 is what it begins with.
 pub struct Versioned {
@@ -44,6 +45,14 @@ impl Versioned {
         let versioned = Self::new(setup.http, setup.https, backends);
         versioned.write(&setup.manifests());
         versioned
+    }
+
+    /// Traffic to both listeners, of which no request may fail whatever version is live.
+    pub fn load(&self) -> Load {
+        let (plain, secure) = (Target::new(self.http, "a.test"), Target::new(self.https, "a.test"));
+        let check: Check<TlsAnswer> = Arc::new(|a| if a.status == 200 { Ok(()) } else { Err(a.text.clone()) });
+        let load = Load::new().kept(40, &plain, &ok()).fresh(30, &plain, &ok());
+        load.tls(10, &secure, &self.authority, &check)
     }
 
     /// Goes on to the next version.

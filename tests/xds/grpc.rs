@@ -6,7 +6,7 @@ use tidegate::publish::xds::{Kind, Options};
 use tonic::Code;
 
 use crate::Server;
-use crate::client::{DeltaClient, SotwClient, added, connect, mk_node};
+use crate::client::{DEADLINE, DeltaClient, SotwClient, added, connect, mk_node};
 use crate::model::*;
 
 const A: &str = "test/apps/a/80";
@@ -189,6 +189,29 @@ async fn limits_are_kept_and_say_which_they_are() {
     let mut second = DeltaClient::start(server.address, mk_node(&"x".repeat(2_000), None)).await;
     second.subscribe(Kind::Cluster, &[]).await;
     assert_eq!(second.try_next().await.unwrap_err().code(), Code::OutOfRange);
+}
+
+#[tokio::test]
+async fn a_client_that_never_says_who_it_is_loses_its_seat() {
+    let options = Options { max_clients: 1, first_request: Duration::from_millis(50), ..Options::default() };
+    let server = Server::with(options).await;
+    server.apply(Update::to(1).service("a", &[]));
+    let mut silent = connect(server.address).await;
+    let answer = silent.delta_aggregated_resources(tokio_stream::pending()).await.unwrap();
+    assert_eq!(server.publisher.clients().len(), 1, "it has the only seat");
+    let mut answer = answer.into_inner();
+    let status = tokio::time::timeout(DEADLINE, answer.message()).await.expect("an end").unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert!(status.message().contains("no request came within 50ms"), "{status}");
+    server.until("its seat is free", |server| server.publisher.clients().is_empty()).await;
+
+    // Who has said it may be silent for as long as it likes.
+    let mut client = DeltaClient::start(server.address, mk_node("one", None)).await;
+    client.subscribe(Kind::Cluster, &[]).await;
+    client.step(|_| false).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.apply(Update::to(2).service("b", &[]));
+    assert_eq!(added(&client.step(|_| false).await), [B]);
 }
 
 #[tokio::test]

@@ -8,9 +8,12 @@
 //! - Envoy does not keep an assignment of endpoints, it prints its hosts. What it adds to each is taken out of its
 //!   print: see [`hosts`]. An assignment without any endpoint is not in the print.
 //! - A private key is redacted in both, in different words.
+//! - A certificate chain ends with a comment that no other stream's has, which is taken out of Envoy's print.
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use tidegate::publish::xds::{Kind, REDACTED};
 
@@ -111,6 +114,7 @@ fn theirs(dump: &Value) -> Resources {
                 let key = &mut entry["secret"]["tls_certificate"]["private_key"]["inline_bytes"];
                 assert_eq!(*key, ENVOYS_REDACTED);
                 *key = REDACTED.into();
+                unsalt(&mut entry["secret"]["tls_certificate"]["certificate_chain"]["inline_bytes"]);
                 add(Kind::Secret, "name", &entry["secret"]);
             }),
             "EndpointsConfigDump" => list("dynamic_endpoint_configs").into_iter().for_each(|mut entry| {
@@ -138,6 +142,14 @@ fn hosts(assignment: &mut Value) -> bool {
         }
     }
     true
+}
+
+/// Takes the comment at the end out of a certificate chain.
+fn unsalt(chain: &mut Value) {
+    let bytes = BASE64.decode(chain.as_str().unwrap()).unwrap();
+    let (rest, salt) = str::from_utf8(&bytes).unwrap().rsplit_once("\n# ").expect("a comment");
+    assert!(salt.trim_end().parse::<u64>().is_ok(), "{salt}");
+    *chain = BASE64.encode(rest).into();
 }
 
 /// Takes out a member that has a certain value.

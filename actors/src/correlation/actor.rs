@@ -116,6 +116,11 @@ impl<H: Send + Sync + 'static> Correlation<H> {
         Self { shared: Arc::new(shared) }
     }
 
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
     /// The handles of its collections.
     pub fn handles(&self) -> &H {
         &self.shared.handles
@@ -320,7 +325,11 @@ impl<H: Send + Sync + 'static> CorrelationActor<H> {
     fn commit(&self, running: &mut Running) {
         let shared = &self.0.shared;
         // Asked before the ports are drained: what it calls synced is then in the ports already.
-        let open = shared.opened.load(Ordering::SeqCst) || self.0.missing().is_empty();
+        let mut open = shared.opened.load(Ordering::SeqCst) || self.0.missing().is_empty();
+        if open && !running.open {
+            // An input whose store is complete may wait in our mailbox still, to be connected.
+            open = shared.wiring.lock().inputs.keys().all(|key| running.inputs.contains_key(key));
+        }
         let mut since: Option<Instant> = None;
         for ((resource_type, _), Reading { port, .. }) in &running.inputs {
             while let Some(batch) = port.receive(Changes::begin) {

@@ -13,6 +13,8 @@ pub struct DiskEntry {
     pub path: PathBuf,
     /// Whether it is a directory.
     pub is_dir: bool,
+    /// What it is in words, such as `a FIFO`, if it is neither a directory nor a file that has an end.
+    pub special: Option<&'static str>,
     /// Size in bytes.
     pub len: u64,
     /// Last change of the content.
@@ -98,7 +100,14 @@ impl Disk for SystemDisk {
 }
 
 fn entry_of(path: PathBuf, meta: &fs::Metadata) -> DiskEntry {
-    use std::os::unix::fs::MetadataExt as _;
+    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+    let kind = meta.file_type();
+    let special = match () {
+        () if kind.is_file() || kind.is_dir() => None,
+        () if kind.is_fifo() => Some("a FIFO"),
+        () if kind.is_socket() => Some("a socket"),
+        () => Some("a device"),
+    };
     let (is_dir, len, modified) = (meta.is_dir(), meta.len(), meta.modified().ok());
-    DiskEntry { path, is_dir, len, modified, id: (meta.dev(), meta.ino()) }
+    DiskEntry { path, is_dir, special, len, modified, id: (meta.dev(), meta.ino()) }
 }

@@ -32,7 +32,7 @@ pub(crate) struct Handling {
     port: Port<ObjectChanges>,
     nudged: Arc<Notify>,
     subscription: Mutex<Option<Subscription>>,
-    /// How many changes of the batch that was begun have been shown.
+    /// How many calls of the batch that was begun have been made.
     shown: AtomicUsize,
     /// What the handler has seen, for resyncs only.
     seen: Mutex<BTreeSet<Keyed>>,
@@ -137,11 +137,16 @@ impl Handling {
     /// Shows one batch; false when it is time to stop.
     async fn work(&self, context: &TaskContext) -> bool {
         let Some(batch) = self.port.receive(|changes| changes.begin()) else { return true };
-        for (key, change) in batch.iter().skip(self.shown.load(Ordering::Relaxed)) {
+        // Not an iterator over both: its closures would stand in the way of the future being `Send`.
+        let calls: Vec<_> = batch
+            .iter()
+            .flat_map(|(key, change)| Call::of(change).into_iter().flatten().map(move |c| (key, c)))
+            .collect();
+        for (key, call) in calls.into_iter().skip(self.shown.load(Ordering::Relaxed)) {
             if context.stop.is_stopped() {
                 return false;
             }
-            self.show(key, change).await;
+            self.show(key, call).await;
             self.shown.fetch_add(1, Ordering::Relaxed);
         }
         self.port.send(|changes| {
@@ -151,26 +156,22 @@ impl Handling {
         true
     }
 
-    pub(super) async fn show(&self, key: &ObjectKey, change: &Change<Arc<Object>>) {
-        match (&change.old, &change.new) {
-            (None, Some(new)) => self.call(key, async { self.handler.on_add(new.clone(), change.initial).await }).await,
-            (Some(old), None) => {
-                self.call(key, async { self.handler.on_delete(old.clone(), change.tombstone).await }).await
+    async fn show(&self, key: &ObjectKey, call: Call<'_>) {
+        let guarded = async {
+            match call {
+                Call::Add { object, initial } => self.handler.on_add(object.clone(), initial).await,
+                Call::Update { old, new } => self.handler.on_update(old.clone(), new.clone()).await,
+                Call::Delete { object, tombstone } => self.handler.on_delete(object.clone(), tombstone).await,
             }
-            (Some(old), Some(new)) if old.uid() == new.uid() => {
-                self.call(key, async { self.handler.on_update(old.clone(), new.clone()).await }).await;
-            }
-            (Some(old), Some(new)) => {
-                self.call(key, async { self.handler.on_delete(old.clone(), false).await }).await;
-                self.call(key, async { self.handler.on_add(new.clone(), change.initial).await }).await;
-            }
-            (None, None) => {}
-        }
+        };
+        self.guard(key, guarded).await;
         if self.options.resync.is_some() {
             let mut seen = self.seen.lock();
-            match &change.new {
-                Some(new) => drop(seen.replace(Keyed(new.clone()))),
-                None => drop(seen.take(key)),
+            match call {
+                Call::Add { object: new, .. } | Call::Update { new, .. } => {
+                    drop(seen.replace(Keyed(new.clone())));
+                }
+                Call::Delete { .. } => drop(seen.take(key)),
             }
         }
     }
@@ -182,12 +183,13 @@ impl Handling {
             if context.stop.is_stopped() {
                 return false;
             }
-            self.call(object.key(), async { self.handler.on_update(object.clone(), object.clone()).await }).await;
+            self.show(object.key(), Call::Update { old: &object, new: &object }).await;
         }
         true
     }
 
-    async fn call(&self, key: &ObjectKey, call: impl Future<Output = ()> + Send) {
+    /// Runs a call; a panic in it stays here.
+    async fn guard(&self, key: &ObjectKey, call: impl Future<Output = ()> + Send) {
         let scope = self.scope();
         let id = key.to_string();
         if AssertUnwindSafe(call).catch_unwind().await.is_ok() {
@@ -211,6 +213,29 @@ impl Handling {
             serving: Serving::Current,
         };
         self.problems.set(&scope, &id, problem);
+    }
+}
+
+/// One call of a handler.
+#[derive(Clone, Copy)]
+enum Call<'a> {
+    Add { object: &'a Arc<Object>, initial: bool },
+    Update { old: &'a Arc<Object>, new: &'a Arc<Object> },
+    Delete { object: &'a Arc<Object>, tombstone: bool },
+}
+
+impl<'a> Call<'a> {
+    /// What shows a change: one call, or two for an object that was created again under its name.
+    fn of(change: &'a Change<Arc<Object>>) -> [Option<Self>; 2] {
+        let Change { old, new, initial, tombstone } = change;
+        match (old, new) {
+            (Some(old), Some(new)) if old.uid() == new.uid() => [Some(Self::Update { old, new }), None],
+            (old, new) => {
+                let tombstone = *tombstone && new.is_none();
+                let delete = old.as_ref().map(|object| Self::Delete { object, tombstone });
+                [delete, new.as_ref().map(|object| Self::Add { object, initial: *initial })]
+            }
+        }
     }
 }
 

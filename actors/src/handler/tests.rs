@@ -8,7 +8,7 @@ use super::*;
 use crate::env::{Env, Fault, Faults};
 use crate::informer::{Informer, InformerError, InformerFactory, RegisterOptions};
 use crate::problem::Problems;
-use crate::reflector::scripted::{ScriptedSource, mk_key, mk_type, retry};
+use crate::reflector::scripted::{ScriptedSource, mk_type, retry};
 use crate::supervisor::{Strategy, Supervisor};
 
 /// Writes down its calls; may be slow, and may panic on some objects.
@@ -160,17 +160,29 @@ async fn what_happens_while_a_handler_is_busy_shows_as_one_with_old_as_it_last_s
 
 #[tokio::test(start_paused = true)]
 async fn an_object_created_again_under_its_name_is_shown_as_both() {
-    use crate::changes::Change;
-    let old = crate::reflector::scripted::mk_object("demo", "a", 1);
-    let text = r#"{"metadata":{"name":"a","namespace":"n","uid":"other","resourceVersion":"9"}}"#;
-    let new = crate::object::Decoder::new("demo".into(), mk_type()).decode(text).unwrap();
-    let recorder = Arc::new(Recorder::default());
     let rig = mk_rig().await;
-    let env = Env::system();
-    let handling =
-        Handling::new("x", recorder.clone(), HandlerOptions::default(), rig.informer.lister(), &env, &rig.problems);
-    handling.show(&mk_key("a"), &Change::live(Some(old), Some(Arc::new(new)))).await;
-    assert_eq!(recorder.take(), ["-a@1", "+a@9"]);
+    let recorder = Arc::new(Recorder::default());
+    rig.add("h", &recorder).await;
+    rig.source.apply("a", 1);
+    settle().await;
+    rig.source.recreate("a", 9);
+    settle().await;
+    assert_eq!(recorder.take(), ["+a@1", "-a@1", "+a@9"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_is_killed_between_the_two_is_not_shown_the_first_again() {
+    let rig = mk_rig().await;
+    rig.source.apply("a", 1);
+    let recorder = Arc::new(Recorder { slow: Some(Duration::from_secs(10)), ..Recorder::default() });
+    let handle = rig.add("h", &recorder).await;
+    handle.synced().await;
+    rig.source.recreate("a", 9);
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert_eq!(recorder.take(), ["+a@1 i", "-a@1"]);
+    rig.supervisor.get(handle.path()).unwrap().kill();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(recorder.take(), ["+a@9"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ use crate::port::Port;
 use crate::problem::Problems;
 use crate::source::Source;
 use crate::store::{Lister, ObjectChanges, Subscription};
-use crate::supervisor::{Supervisor, SupervisorError};
+use crate::supervisor::{ChildSpec, Supervisor, SupervisorError};
 
 /// Registers and unregisters resource types. Cheap to clone.
 ///
@@ -261,25 +261,21 @@ impl InformerFactory {
 
     /// The store comes first and goes last: what is fed has somebody who takes it.
     async fn add_store(&self, informer: &Informer) -> Result<(), InformerError> {
-        let supervisor = &self.inner.supervisor;
-        ensure_supervisor(supervisor, "", "stores", true).await?;
-        ensure_supervisor(supervisor, "stores", informer.source(), true).await?;
-        let parent = format!("stores/{}", informer.source());
-        let added = supervisor.add_to(&parent, informer.store_spec()).await;
-        added.map_err(|source| InformerError::Supervise {
-            operation: format!("add `{}`", informer.store_path()),
-            source,
-        })
+        self.add_child("stores", true, informer.source(), informer.store_spec()).await
     }
 
     async fn add_reflector(&self, informer: &Informer) -> Result<(), InformerError> {
-        let supervisor = &self.inner.supervisor;
-        ensure_supervisor(supervisor, "", "sources", false).await?;
-        ensure_supervisor(supervisor, "sources", informer.source(), false).await?;
-        let parent = format!("sources/{}", informer.source());
-        let added = supervisor.add_to(&parent, informer.reflector_spec()).await;
-        let operation = || format!("add `{}`", informer.reflector_path());
-        added.map_err(|source| InformerError::Supervise { operation: operation(), source })
+        self.add_child("sources", false, informer.source(), informer.reflector_spec()).await
+    }
+
+    /// Adds a child below the supervisors of its kind and source.
+    async fn add_child(&self, of: &str, core: bool, source: &Name, child: ChildSpec) -> Result<(), InformerError> {
+        let (supervisor, parent) = (&self.inner.supervisor, format!("{of}/{source}"));
+        ensure_supervisor(supervisor, "", of, core).await?;
+        ensure_supervisor(supervisor, of, source, core).await?;
+        let operation = format!("add `{parent}/{}`", child.name());
+        let added = supervisor.add_to(&parent, child).await;
+        added.map_err(|source| InformerError::Supervise { operation, source })
     }
 
     async fn remove_children(&self, informer: &Informer) {

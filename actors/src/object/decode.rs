@@ -160,13 +160,13 @@ impl Decoder {
         Ok(Object {
             resource_type: self.resource_type.clone(),
             key: ObjectKey { source: self.source.clone(), namespace, name },
-            uid: places.of(&uid),
-            resource_version: places.of(&version),
+            uid: places.of(uid),
+            resource_version: places.of(version),
             generation: found.generation,
             created: found.created,
             deleting: found.deleting,
             owners,
-            labels: labels.iter().map(|(key, value)| (places.of(key), places.of(value))).collect(),
+            labels: labels.into_iter().map(|(key, value)| (places.of(key), places.of(value))).collect(),
             texts: places.finish(compact(text, &found.cuts)),
         })
     }

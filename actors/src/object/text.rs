@@ -19,7 +19,7 @@ const BESIDE: u32 = 1 << 31;
 /// The raw JSON of an object, and what is kept beside it. Never changed after it was made.
 pub(super) struct Texts {
     raw: Bytes,
-    beside: Option<Box<String>>,
+    beside: Option<Box<str>>,
 }
 
 impl Texts {
@@ -54,7 +54,7 @@ impl<'a> Places<'a> {
     }
 
     /// Where a piece of text will be.
-    pub fn of(&mut self, piece: &Cow<'a, str>) -> Span {
+    pub fn of(&mut self, piece: Cow<'a, str>) -> Span {
         if piece.is_empty() {
             return Span::default();
         }
@@ -62,7 +62,7 @@ impl<'a> Places<'a> {
             Cow::Borrowed(piece) => self.in_raw(piece),
             Cow::Owned(_) => None,
         };
-        borrowed.unwrap_or_else(|| self.keep(piece))
+        borrowed.unwrap_or_else(|| self.keep(&piece))
     }
 
     fn in_raw(&self, piece: &str) -> Option<Span> {
@@ -87,6 +87,6 @@ impl<'a> Places<'a> {
 
     /// The texts, with the copy that all places are in.
     pub fn finish(self, raw: Bytes) -> Texts {
-        Texts { raw, beside: (!self.beside.is_empty()).then(|| Box::new(self.beside)) }
+        Texts { raw, beside: (!self.beside.is_empty()).then(|| self.beside.into()) }
     }
 }

@@ -46,6 +46,20 @@ fn drain(queue: &mut DeltaQueue) -> Vec<String> {
 }
 
 #[test]
+fn an_object_of_a_list_that_cannot_be_read_keeps_what_is_held_of_it() {
+    let mut queue = DeltaQueue::default();
+    list(&mut queue, &[&mk_object("a", 1, Some(1), 0), &mk_object("b", 2, Some(2), 0)]);
+    drain(&mut queue);
+    queue.feed(SourceEvent::Init);
+    queue.feed(SourceEvent::InitKeep(mk_key("a")));
+    queue.feed(SourceEvent::InitKeep(mk_key("never seen")));
+    queue.feed(SourceEvent::InitDone(cursor("list")));
+    assert_eq!(drain(&mut queue), ["b 2>- t"]);
+    queue.feed(SourceEvent::InitKeep(mk_key("a")));
+    assert_eq!(drain(&mut queue), Vec::<String>::new(), "outside of a list it says nothing");
+}
+
+#[test]
 fn the_first_list_is_one_batch_of_initial_adds_and_says_that_the_type_is_synced() {
     let mut queue = DeltaQueue::default();
     let (a, b) = (mk_object("a", 1, Some(1), 0), mk_object("b", 2, Some(2), 0));

@@ -74,6 +74,15 @@ impl ScriptedSource {
         self.log(object.key().clone(), Some(object));
     }
 
+    /// Another object under the name of one that there is; its delete is not told.
+    pub fn recreate(&self, name: &str, version: u32) {
+        let text = format!(
+            r#"{{"metadata":{{"name":"{name}","namespace":"n","uid":"again-{name}","resourceVersion":"{version}"}}}}"#
+        );
+        let object = Decoder::new(self.name.clone(), mk_type()).decode(text).unwrap();
+        self.log(object.key().clone(), Some(Arc::new(object)));
+    }
+
     pub fn delete(&self, name: &str) {
         self.log(mk_key(name), None);
     }

@@ -120,7 +120,7 @@ impl Watch {
         let text = end.to_string();
         let (wait, phase) = match end {
             SourceError::Retry { after, .. } => (attempts.failure(*after), Some(Phase::Degraded(text.clone()))),
-            SourceError::Relist { .. } => (attempts.failure(None), Some(Phase::Degraded(text.clone()))),
+            SourceError::Relist { .. } => (attempts.relist(), Some(Phase::Degraded(text.clone()))),
             SourceError::Absent { reason } => {
                 (attempts.probe(options.absent_probe), Some(Phase::Absent(reason.clone())))
             }
@@ -226,7 +226,7 @@ impl Patience {
 
 /// `tidegate_reflector_events_total` and `tidegate_source_errors_total`, looked up once.
 struct Counters {
-    events: [metrics::Counter; 6],
+    events: [metrics::Counter; 7],
     errors: [metrics::Counter; 4],
 }
 
@@ -235,7 +235,7 @@ impl Counters {
         let source = reflector.lister.source().to_string();
         let resource_type = reflector.lister.resource_type().to_string();
         let labels = |key, value| [("source", source.clone()), ("type", resource_type.clone()), (key, value)];
-        let events = ["init", "init-apply", "init-done", "apply", "delete", "bookmark"];
+        let events = ["init", "init-apply", "init-done", "apply", "delete", "bookmark", "init-keep"];
         let errors = ["retry", "relist", "absent", "not-permitted"];
         Self {
             events: events
@@ -253,6 +253,7 @@ impl Counters {
             SourceEvent::Apply(_) => 3,
             SourceEvent::Delete(_) => 4,
             SourceEvent::Bookmark(_) => 5,
+            SourceEvent::InitKeep(_) => 6,
         };
         self.events[at].increment(1);
     }

@@ -60,7 +60,7 @@ impl Disk for MemoryDisk {
             let is_dir = parts.next().is_some();
             if !is_dir || dirs.insert(entry.clone()) {
                 let len = if is_dir { 0 } else { content.len() as u64 };
-                entries.push(DiskEntry { path: entry, is_dir, len, modified: None, id: (0, 0) });
+                entries.push(DiskEntry { path: entry, is_dir, special: None, len, modified: None, id: (0, 0) });
             }
         }
         Ok(entries)

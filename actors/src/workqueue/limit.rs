@@ -20,14 +20,15 @@ impl Default for RateLimit {
 }
 
 /// The bucket. Tokens may be taken in advance; the taker then waits.
-pub(super) struct Bucket {
+pub struct TokenBucket {
     interval: Duration,
     /// When the bucket was, or will be, empty of all tokens handed out so far.
     next: Instant,
     window: Duration,
 }
 
-impl Bucket {
+impl TokenBucket {
+    /// A full bucket.
     pub fn new(limit: RateLimit, now: Instant) -> Self {
         let hour = Duration::from_secs(3600);
         let interval = Duration::try_from_secs_f64(1.0 / limit.per_second).unwrap_or(hour).min(hour);
@@ -54,7 +55,7 @@ mod tests {
     async fn a_burst_passes_at_once_and_the_rest_at_the_rate() {
         // Time before the process began cannot be expressed everywhere.
         let start = Instant::now() + Duration::from_secs(1000);
-        let mut bucket = Bucket::new(RateLimit { per_second: 2.0, burst: 3 }, start);
+        let mut bucket = TokenBucket::new(RateLimit { per_second: 2.0, burst: 3 }, start);
         let waits: Vec<_> = (0..6).map(|_| (bucket.take(start) - start).as_millis()).collect();
         assert_eq!(waits, [0, 0, 0, 500, 1000, 1500]);
         let later = start + Duration::from_secs(100);

@@ -6,7 +6,7 @@ use std::hash::Hash;
 
 use tokio::time::Instant;
 
-use super::limit::Bucket;
+use super::limit::TokenBucket;
 use super::{GivenUp, WorkQueueOptions};
 use crate::Map;
 use crate::env::Rng;
@@ -46,14 +46,14 @@ pub(super) struct State<K> {
     times: Map<K, (Instant, u64)>,
     failures: Map<K, Failures>,
     given_up: VecDeque<GivenUp<K>>,
-    bucket: Option<Bucket>,
+    bucket: Option<TokenBucket>,
     life: Life,
     next: u64,
 }
 
 impl<K: Clone + Eq + Hash> State<K> {
     pub fn new(options: WorkQueueOptions, now: Instant) -> Self {
-        let bucket = options.rate.map(|rate| Bucket::new(rate, now));
+        let bucket = options.rate.map(|rate| TokenBucket::new(rate, now));
         Self {
             options,
             waiting: BTreeMap::new(),

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::run::{Broken, Handled, Run};
 use super::schedule::{ANCHOR, HOSTS, Place, SOURCES, most_keys};
-use super::world::{self, KINDS, Kind, spec_of};
+use super::world::{self, KINDS, Kind, REFUSED_BY_FUNCTION, Spec, spec_of};
 
 const STORES: &str = "1: after faults end, every store equals its source";
 const OUTPUTS: &str = "2: after faults end, the outputs equal a computation from scratch";
@@ -79,11 +79,20 @@ impl Run {
 
     /// Collections whose content an explosive route or an injected fault leaves open.
     fn left_open(&self) -> Vec<&'static str> {
+        let grants =
+            self.places().into_iter().filter(|place| place.kind == Kind::Grant && self.informer(*place).is_some());
+        let grants = grants.flat_map(|place| self.truth(place)).map(|grant| spec_of(&grant));
+        let granted: BTreeSet<String> =
+            grants.filter(|grant| !grant.is_unreadable()).map(|grant| grant.backend).collect();
+        let fails = |spec: Spec| match spec.rank {
+            REFUSED_BY_FUNCTION => !granted.contains(&spec.backend),
+            _ => spec.is_explosive(),
+        };
         // An explosive version may also be the last good one of a route that cannot be read any more.
         let explosive = |object: &Arc<Object>| {
             let served = self.main.get(&format!("badges/{:?}", object.key()));
             let served = served.and_then(|text| self.versions.get(id(&text)).cloned());
-            served.iter().chain([object]).any(|version| spec_of(version).is_explosive())
+            served.iter().chain([object]).any(|version| fails(spec_of(version)))
         };
         let explosive =
             self.places().into_iter().any(|place| place.kind == Kind::Route && self.truth(place).iter().any(explosive));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidegate_actors::correlation::Correlation;
+use tidegate_actors::env::Fault;
 use tidegate_actors::handler::HandlerOptions;
 use tidegate_actors::informer::{Informer, RegisterOptions};
 use tidegate_actors::object::Object;
@@ -148,6 +149,9 @@ impl Run {
     }
 
     async fn set_up(&mut self) {
+        for rule in &self.schedule.faults_at_start {
+            self.rig.faults.add(rule.clone());
+        }
         for place in self.places() {
             self.register(place).await;
         }
@@ -338,7 +342,8 @@ impl Run {
             drop(self.rig.supervisor.resume(&path).await);
         }
         // A publisher that hangs for ever has to be restarted by somebody.
-        for publisher in ["slow", "flaky"] {
+        let stalled = |name: &str| self.rig.faults.struck().contains(&(format!("publish/{name}"), Fault::Stall));
+        for publisher in ["slow", "flaky"].into_iter().filter(|name| stalled(name)) {
             self.rig.supervisor.restart(publisher).await.unwrap();
         }
         self.rig.settle().await;

@@ -54,6 +54,8 @@ pub struct Schedule {
     pub calm: bool,
     pub absent_at_start: Vec<Place>,
     pub forbidden_at_start: Vec<Place>,
+    /// In force before anything runs.
+    pub faults_at_start: Vec<FaultRule>,
     /// Each with the time that goes by after it.
     pub steps: Vec<(Step, Duration)>,
 }
@@ -158,7 +160,8 @@ impl Dice {
                 self.store_harm -= 1;
                 format!("stores/{source}/{path}")
             }
-            5 => format!("handlers/{source}:{path}:h"),
+            5 if self.chance(50) => format!("handlers/{source}:{path}:h"),
+            5 => format!("handlers/{}:{}:slow", SOURCES[0], Kind::Backend.path()),
             6..8 => "main".to_owned(),
             8 => self.one_of(&["slow", "flaky"]).to_owned(),
             _ => "world".to_owned(),
@@ -233,8 +236,14 @@ impl Schedule {
         let sources = 1 + rng.below(2) as usize;
         let calm = rng.below(5) == 0;
         let mut dice = Dice { rng, sources, n: 1_000, store_harm: 4, paused: Vec::new(), unregistered: Vec::new() };
-        let mut schedule =
-            Self { sources, calm, absent_at_start: Vec::new(), forbidden_at_start: Vec::new(), steps: Vec::new() };
+        let mut schedule = Self {
+            sources,
+            calm,
+            absent_at_start: Vec::new(),
+            forbidden_at_start: Vec::new(),
+            faults_at_start: Vec::new(),
+            steps: Vec::new(),
+        };
         for source in 0..sources {
             for kind in KINDS {
                 let place = Place { source, kind };
@@ -244,6 +253,12 @@ impl Schedule {
                     schedule.absent_at_start.push(place);
                 }
             }
+        }
+        if !calm && dice.chance(50) {
+            let delay = Fault::Delay(Duration::from_millis(dice.one_of(&[5, 500, 8_000])));
+            let fault = dice.one_of(&[delay.clone(), delay, Fault::Drop, Fault::Panic("injected".to_owned())]);
+            let rule = FaultRule::sometimes("source/*/event", fault, dice.one_of(&[0.5, 0.2]));
+            schedule.faults_at_start.push(FaultRule { times: Some(8), ..rule });
         }
         for _ in 0..20 + dice.below(30) {
             let step = if calm || dice.chance(60) { dice.change() } else { dice.trouble() };
@@ -257,6 +272,7 @@ impl Schedule {
     pub fn print(&self) {
         eprintln!("{} sources, calm: {}", self.sources, self.calm);
         eprintln!("absent at the start: {:?}, forbidden: {:?}", self.absent_at_start, self.forbidden_at_start);
+        eprintln!("faults at the start: {:?}", self.faults_at_start);
         for (at, (step, wait)) in self.steps.iter().enumerate() {
             eprintln!("{at:>3} {step:?}, then {wait:?}");
         }

@@ -70,7 +70,7 @@ impl Spec {
         matches!(self.rank, REFUSED_BY_PARSE | PANICS_IN_PARSE)
     }
 
-    /// A view can be made of it, but a function fails on it.
+    /// A view can be made of it, but a function fails on it, one way or, unless it is granted, the other.
     pub fn is_explosive(&self) -> bool {
         matches!(self.rank, PANICS_IN_FUNCTION | REFUSED_BY_FUNCTION)
     }
@@ -163,10 +163,10 @@ pub fn build(graph: &mut Graph) -> Handles {
         vec![(key.clone(), format!("{} used by {users:?}", backend.0.id))]
     });
     // Routes of one host contend for it; the ranks make outputs come and go.
-    let fragile = graph.try_correlate("fragile", routes, |_, _, route| {
+    let fragile = graph.try_correlate("fragile", routes, move |ctx, _, route| {
         let spec = &route.0.spec;
         assert!(spec.rank != PANICS_IN_FUNCTION, "explodes");
-        if spec.rank == REFUSED_BY_FUNCTION {
+        if spec.rank == REFUSED_BY_FUNCTION && ctx.count(granting, &spec.backend) == 0 {
             return Err("is refused".to_owned());
         }
         let id = &route.0.id;

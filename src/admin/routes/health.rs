@@ -22,11 +22,12 @@ pub(super) async fn livez(State(state): State<AdminState>) -> Response {
 /// 200 when ready, 503 when not; JSON, or one line for who asks for text/plain.
 pub(super) async fn readyz(State(state): State<AdminState>, headers: HeaderMap) -> Response {
     let slots = state.catalogue.slots();
-    let required = if state.required_types.is_empty() { Vec::new() } else { state.required_types.clone() };
+    let required = state.required_types.clone();
     // What was added at run time never delays us: it is nobody's precondition.
     let extra: Vec<_> = state.watches.list().into_iter().filter_map(|w| w.watched.resource_type().ok()).collect();
     let slots: Vec<_> = slots.into_iter().filter(|slot| !extra.contains(&slot.resource_type)).collect();
-    let readiness = Readiness::assess(&slots, &required, &state.actors.tree(), (state.published)());
+    let (tree, unserved) = (state.actors.tree(), (state.unserved)());
+    let readiness = Readiness::assess(&slots, &required, unserved, &tree, (state.published)());
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let text = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     if text.is_some_and(|accept| accept.starts_with("text/plain")) {

@@ -90,7 +90,7 @@ pub async fn run<P: Protocol>(seat: Seat, inbound: Streaming<P::Request>, outbox
 async fn serve<P: Protocol>(seat: &Seat, mut inbound: Streaming<P::Request>, outbox: &Outbox) -> Result<(), Status> {
     let hub = &seat.hub;
     // The server counts every client that has connected, but only one that says who it is can be served.
-    let Some(first) = inbound.message().await? else { return Ok(()) };
+    let Some(first) = first_request(hub, &mut inbound).await? else { return Ok(()) };
     let node = P::node(&first).ok_or_else(|| Status::invalid_argument("the first request must carry a node"))?;
     let scope = match Scope::from_node(node).map_err(Status::invalid_argument)? {
         Some(scope) => scope,
@@ -106,7 +106,8 @@ async fn serve<P: Protocol>(seat: &Seat, mut inbound: Streaming<P::Request>, out
     tracing::info!(client = seat.id, node, protocol = P::NAME, "an xDS client came");
 
     let mut client = Client::<P> {
-        session: Session::new(View { scope, inline: P::INLINE }, hub.options.max_subscriptions),
+        session: Session::new(View { scope, inline: P::INLINE }, hub.options.max_subscriptions)
+            .salted(hub.env.rng.next_u64()),
         report: Report::new(hub.problems.clone(), &node, seat.id),
         seat,
         outbox,
@@ -127,6 +128,20 @@ async fn serve<P: Protocol>(seat: &Seat, mut inbound: Streaming<P::Request>, out
             () = sleep_until(deadline) => client.session.on_tick(&hub.cache.read(), hub.env.clock.now()),
         }
         client.flush().await?;
+    }
+}
+
+/// A stream that says nothing holds a seat that others may need, so it has a deadline.
+async fn first_request<R>(hub: &Hub, inbound: &mut Streaming<R>) -> Result<Option<R>, Status> {
+    let patience = hub.options.first_request;
+    tokio::select! {
+        biased;
+        first = inbound.message() => first,
+        () = hub.env.clock.sleep(patience) => {
+            metrics::counter!("tidegate_xds_refused_total", "reason" => "silent").increment(1);
+            let message = format!("no request came within {patience:?} of the stream's beginning, please reconnect");
+            Err(Status::deadline_exceeded(message))
+        }
     }
 }
 

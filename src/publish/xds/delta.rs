@@ -7,11 +7,8 @@ use tokio::time::Instant;
 use super::cache::Cache;
 use super::kind::Kind;
 use super::rope::{Rope, Version};
-use super::session::{Known, Response, Session, Violation};
+use super::session::{Known, Response, Session, Violation, WILDCARD};
 use super::wire;
-
-/// "Everything", spelled out.
-const WILDCARD: &str = "*";
 
 impl Session {
     /// A request came. `kind` is that of its type URL.
@@ -22,8 +19,7 @@ impl Session {
         kind: Kind,
         request: &DeltaDiscoveryRequest,
     ) -> Result<(), Violation> {
-        self.catch_up(cache);
-        let first = !std::mem::replace(&mut self.types[kind as usize].requested, true);
+        let first = self.begin(cache, kind);
         if !first && let Ok(nonce) = request.response_nonce.parse() {
             // A late answer is ignored; the subscriptions that come with it are not.
             self.on_answer(cache, kind, nonce, request.error_detail.as_ref().map(|error| &*error.message));

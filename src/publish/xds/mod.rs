@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Invariants: `encode`, `cache` and `session` know no network and no clock but the time they are handed; a
-//! resource is encoded once and shared by all clients; one client's stall, NACK or end touches no other client.
+//! resource is encoded once and shared by all clients (but secrets: see `session`); one client's stall, NACK or end touches no other client.
 
 mod encode;
 

@@ -19,6 +19,8 @@ pub struct Options {
     pub max_subscriptions: usize,
     /// Bytes of one request. A client that comes back names all that it has, some 100 bytes a resource.
     pub max_request_bytes: usize,
+    /// How long a client may take, once its stream is open, to say who it is.
+    pub first_request: Duration,
     /// Silence on a connection before it is pinged.
     pub keepalive: Duration,
     /// How long a ping may take before the connection counts as dead.
@@ -36,6 +38,7 @@ impl Default for Options {
             max_clients: 1_000,
             max_subscriptions: 200_000,
             max_request_bytes: 64 * 1024 * 1024,
+            first_request: Duration::from_secs(15),
             keepalive: Duration::from_secs(20),
             keepalive_timeout: Duration::from_secs(10),
             drain: Duration::from_secs(5),

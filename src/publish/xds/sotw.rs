@@ -8,11 +8,8 @@ use tokio::time::Instant;
 use super::cache::Cache;
 use super::kind::Kind;
 use super::rope::Rope;
-use super::session::{Response, Session, Violation};
+use super::session::{Response, Session, Violation, WILDCARD};
 use super::wire;
-
-/// "Everything", spelled out.
-const WILDCARD: &str = "*";
 
 impl Session {
     /// A request came. `kind` is that of its type URL.
@@ -23,8 +20,7 @@ impl Session {
         kind: Kind,
         request: &DiscoveryRequest,
     ) -> Result<(), Violation> {
-        self.catch_up(cache);
-        let first = !std::mem::replace(&mut self.types[kind as usize].requested, true);
+        let first = self.begin(cache, kind);
         if !first && !request.response_nonce.is_empty() {
             let nonce = request.response_nonce.parse().unwrap_or(0);
             if nonce != self.state(kind).last_nonce {

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use tidegate_actors::id::{ObjectKey, ObjectRef, ResourceType, Scope};
 use tidegate_actors::object::{DecodeError, Object};
 
+use super::keys;
 use super::kit::{Kit, Known};
 use super::position::Positions;
 use super::split::{self, Inherited, Piece, Text};
@@ -109,9 +110,10 @@ fn parts(piece: &Piece<'_>, kit: &Kit) -> Vec<Part> {
         Text::BadJson { line, column, .. } => {
             vec![broken(None, line.saturating_sub(1), "", format!("not valid JSON (column {column})"))]
         }
-        Text::Json(text) => {
-            vec![part(&compact(text), piece.inherited, kit, &lines_of(text, 0))]
-        }
+        Text::Json(text) => match keys::repeated(text) {
+            Some((line, reason)) => vec![broken(None, line, "", reason)],
+            None => vec![part(&compact(text), piece.inherited, kit, &lines_of(text, 0))],
+        },
         Text::Yaml(bytes) => {
             let text = match str::from_utf8(bytes) {
                 Ok(text) => text,

@@ -8,6 +8,7 @@
 
 mod document;
 mod feed;
+mod keys;
 mod kit;
 mod ledger;
 mod load;

@@ -16,15 +16,21 @@ pub(super) struct Stamp {
     len: u64,
     modified: Option<std::time::SystemTime>,
     id: (u64, u64),
+    special: Option<&'static str>,
 }
 
 impl Stamp {
     pub fn of(entry: &DiskEntry) -> Self {
-        Self { len: entry.len, modified: entry.modified, id: entry.id }
+        Self { len: entry.len, modified: entry.modified, id: entry.id, special: entry.special }
     }
 
     pub fn len(&self) -> u64 {
         self.len
+    }
+
+    /// What it is in words, if it is nothing that can be read to its end.
+    pub fn special(&self) -> Option<&'static str> {
+        self.special
     }
 
     /// When the file was last written, after the Unix epoch.

@@ -17,7 +17,7 @@ use tidegate_actors::Set;
 
 use self::merge::merge_sources;
 use self::tag::{Kind, write_scalar};
-use super::scalar;
+use super::{keys, scalar};
 
 /// Why a document is not usable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -221,14 +221,11 @@ impl Writer {
     fn refuse_repeated_keys(&mut self, from: usize) -> Result<(), String> {
         let Self { out, keys, fault_line, .. } = self;
         let text = |key: &(Range<usize>, usize)| out.get(key.0.clone()).unwrap_or_default();
-        let own = &mut keys[from..];
-        // Stable, so that the two lines stand in order.
-        own.sort_by(|a, b| text(a).cmp(text(b)));
-        match own.windows(2).find(|pair| text(&pair[0]) == text(&pair[1])) {
+        match keys::second(&mut keys[from..], |a, b| text(a).cmp(text(b))) {
             None => Ok(()),
-            Some(pair) => {
-                *fault_line = Some(pair[1].1);
-                Err(format!("key {} is there twice", String::from_utf8_lossy(text(&pair[0]))))
+            Some(key) => {
+                *fault_line = Some(key.1);
+                Err(keys::reason(&String::from_utf8_lossy(text(key))))
             }
         }
     }

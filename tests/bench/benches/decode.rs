@@ -96,7 +96,6 @@ async fn theirs_watched(kind: Kind, pieces: &[Bytes], hold: &mut Hold<DynamicObj
         api_version: if group.is_empty() { version.into() } else { format!("{group}/{version}") },
         kind: kind.name().into(),
         plural: plural.into(),
-        ..ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&())
     };
     let body = pieces.to_vec();
     let service = tower::service_fn(move |request: Request<Body>| {

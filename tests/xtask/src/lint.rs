@@ -14,9 +14,24 @@ const CARGO_DENY: &str = "0.20.2";
 pub fn lint(require_advisories: bool) -> Result<()> {
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]))?;
+    go_format()?;
     let deny = cargo_deny()?;
     run(Command::new(&deny).args(["--all-features", "check", "bans", "licenses", "sources"]).current_dir(root()))?;
     advisories(&deny, require_advisories)
+}
+
+/// The one part that is written in Go. Without Go it is not checked here, and its tests fail.
+fn go_format() -> Result<()> {
+    title("gofmt -l tests/cluster");
+    let Ok(formatted) = Command::new("gofmt").args(["-l", "tests/cluster"]).current_dir(root()).output() else {
+        println!("GO NOT CHECKED: gofmt is not on the PATH");
+        return Ok(());
+    };
+    let said = [formatted.stdout, formatted.stderr].concat();
+    if !said.is_empty() {
+        bail!("not formatted, run `gofmt -w tests/cluster`:\n{}", String::from_utf8_lossy(&said).trim());
+    }
+    Ok(())
 }
 
 /// Known vulnerabilities need a database that lies elsewhere than the crates. That it cannot be had is said, and is

@@ -3,6 +3,8 @@
 
 mod bench;
 
+mod cluster;
+
 mod lint;
 
 mod run;
@@ -31,7 +33,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run every test, those that need a real Envoy included; finds or fetches Envoy first.
+    /// Run every test, those that need a real Envoy or Kubernetes included; finds, fetches or builds them first.
     Test {
         /// An Envoy to use instead.
         #[arg(long, value_name = "PATH")]
@@ -60,6 +62,12 @@ enum Command {
     },
     /// Find or fetch Envoy and print its path.
     Envoy,
+    /// Build the program that runs a real Kubernetes, and print its path or run it: `cargo xtask cluster up`.
+    Cluster {
+        /// What to hand to it.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -70,6 +78,7 @@ fn main() -> ExitCode {
         // The tests come last: the last line is their sum.
         Command::Ci { require_advisories } => lint::lint(require_advisories).and_then(|()| suite::test(None, &[])),
         Command::Envoy => suite::find_envoy(None).map(|path| println!("{}", path.display())),
+        Command::Cluster { arguments } => cluster::cluster(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

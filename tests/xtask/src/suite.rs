@@ -1,5 +1,5 @@
-//! `test`: Envoy first, then every test there is; a test that needs Envoy runs, and never skips. The last line is the
-//! sum.
+//! `test`: Envoy and the cluster program first, then every test there is; one that needs them runs, and never skips.
+//! The last line is the sum.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
@@ -7,6 +7,7 @@ use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::cluster;
 use crate::locate::{LocateOptions, locate};
 use crate::run::{cargo, shown, title};
 
@@ -24,6 +25,7 @@ pub fn find_envoy(explicit: Option<PathBuf>) -> Result<PathBuf> {
 pub fn test(envoy: Option<PathBuf>, selection: &[String]) -> Result<()> {
     title("Envoy");
     let envoy = find_envoy(envoy).context("the tests need a real Envoy")?;
+    let cluster = cluster::find_for(selection)?;
 
     let mut command = cargo(&["test", "--no-fail-fast"]);
     if selection.is_empty() {
@@ -31,6 +33,9 @@ pub fn test(envoy: Option<PathBuf>, selection: &[String]) -> Result<()> {
     }
     command.args(selection.iter().map(String::as_str));
     command.args(["--", "--include-ignored"]).env("TIDEGATE_ENVOY", &envoy).stdout(Stdio::piped());
+    if let Some(cluster) = cluster {
+        command.env("TIDEGATE_CLUSTER", cluster);
+    }
     let shown = shown(&command);
     title(&shown);
     let mut child = command.spawn().with_context(|| format!("could not start {shown}"))?;

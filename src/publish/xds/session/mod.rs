@@ -23,6 +23,9 @@ use super::resource::Resource;
 /// How long routes wait for a new cluster to become usable.
 pub const WARMING: Duration = Duration::from_secs(5);
 
+/// "Everything", spelled out.
+pub(super) const WILDCARD: &str = "*";
+
 /// A response to be sent.
 #[derive(Debug)]
 pub struct Response {
@@ -96,6 +99,8 @@ pub struct Session {
     /// The cache's version that was last looked at.
     seen: u64,
     nonce: u64,
+    /// What secrets that are new to the stream are written with: see [`salted`](Self::salted).
+    salt: u64,
     max_subscriptions: usize,
     responses: Vec<Response>,
     events: Vec<Event>,
@@ -111,10 +116,18 @@ impl Session {
             settles: None,
             seen: 0,
             nonce: 0,
+            salt: 0,
             max_subscriptions,
             responses: Vec::new(),
             events: Vec::new(),
         }
+    }
+
+    /// A number that no other stream has. Envoy does not look again at a secret whose bytes it has seen last, and
+    /// accepts it, even if it rejected it over an earlier stream; so each stream writes secrets in bytes of its own.
+    pub fn salted(mut self, salt: u64) -> Self {
+        self.salt = salt;
+        self
     }
 
     /// What is to be sent now, in order.
@@ -147,6 +160,12 @@ impl Session {
     pub fn on_change(&mut self, cache: &Cache, now: Instant) {
         self.catch_up(cache);
         self.advance(cache, now);
+    }
+
+    /// A request for a type came; whether it is the first.
+    pub(super) fn begin(&mut self, cache: &Cache, kind: Kind) -> bool {
+        self.catch_up(cache);
+        !std::mem::replace(&mut self.types[kind as usize].requested, true)
     }
 
     /// Looks at what changed in the cache; before anything else, so that what a request finds is what was seen.

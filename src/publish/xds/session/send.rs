@@ -101,7 +101,7 @@ impl Session {
         let pending = pending.unwrap_or(Pending { first: version, last: version, since: None, force: false });
         let wanted = state.wants(&name);
         let resource = cache.get(kind, &name, &self.view).filter(|_| wanted);
-        let resource = resource.map(|resource| resource.again(self.nonce));
+        let resource = resource.map(|resource| resource.again(self.salt.wrapping_add(self.nonce)));
         (resource.is_some() || (wanted && self.state(kind).known.contains_key(&name))).then_some(Item {
             name,
             resource,
@@ -147,7 +147,13 @@ impl Session {
             Kind::RouteConfig | Kind::VirtualHost => gates.waiting.contains(name),
             _ => false,
         };
-        if waits { Verdict::Wait } else { Verdict::Send(Some(resource)) }
+        if waits { Verdict::Wait } else { Verdict::Send(Some(self.unlike_before(kind, resource))) }
+    }
+
+    /// In bytes that the client has not seen over an earlier stream, where it would trust them unseen.
+    fn unlike_before(&self, kind: Kind, resource: Arc<Resource>) -> Arc<Resource> {
+        let accepted = || self.state(kind).known.get(&resource.name).is_some_and(|known| known.resource.is_some());
+        if kind != Kind::Secret || accepted() { resource } else { resource.again(self.salt) }
     }
 
     fn drains(&self, cache: &Cache, table: &str) -> bool {

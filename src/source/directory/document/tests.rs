@@ -77,6 +77,15 @@ fn json_is_kept_without_its_whitespace_and_reported_with_its_lines() {
 }
 
 #[test]
+fn a_key_that_is_there_twice_is_refused_in_json_as_in_yaml() {
+    let text = "[\n  {\"apiVersion\": \"test.io/v1\", \"kind\": \"Thing\",\n   \"metadata\": {\"name\": \"a\",\n     \
+                \"name\": \"b\"}},\n  {\"apiVersion\": \"test.io/v1\", \"kind\": \"Thing\", \"metadata\": {\"name\": \"c\"}}\n]";
+    assert_eq!(json(text), ["4: ?: : key \"name\" is there twice", "5: dir:default/c"]);
+    let text = format!("{HEAD}metadata:\n  name: a\n  name: b\n---\n{HEAD}metadata: {{name: c}}\n");
+    assert_eq!(yaml(&text), ["5: ?: : key \"name\" is there twice", "7: dir:default/c"]);
+}
+
+#[test]
 fn what_is_no_manifest_says_what_it_lacks() {
     let cases = [
         ("- a\n", "1: ?: : not a manifest: a mapping with apiVersion, kind and metadata is expected"),

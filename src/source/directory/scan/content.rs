@@ -11,7 +11,7 @@ use super::{Known, Read, Scan, Todo, Wait};
 use crate::source::directory::document::{self, Body};
 use crate::source::directory::ledger::{Placed, Update};
 use crate::source::directory::reader::{self, Job};
-use crate::source::directory::walk::name_of;
+use crate::source::directory::walk::{Stamp, name_of};
 
 /// Text of this many bytes is held at once while files are read and parsed.
 const WINDOW: u64 = 8 << 20;
@@ -37,7 +37,14 @@ impl Scan {
         let mut reads = todo.read.into_iter().peekable();
         while let Some((path, read)) = reads.next() {
             let limit = self.shared.options.max_file_bytes;
-            if read.stamp.len() > limit {
+            // One that was named by itself, to be read once, may well be a pipe.
+            let special = read.stamp.special().filter(|_| self.patient || path != root);
+            if let Some(what) = special {
+                // Whoever opened it might wait for ever, or read for ever.
+                let reason = format!("is {what}, not a file, and is not read; remove it or give it another name");
+                updates.insert(name_of(root, &path), Update::Unreadable(reason));
+                self.known.insert(path, Known { stamp: read.stamp, hash: Some(0) });
+            } else if read.stamp.len() > limit {
                 let reason = format!("has {} bytes, more than the limit of {limit}; split it", read.stamp.len());
                 let whole = vec![Placed { line: 1, document: document::refused(reason) }];
                 updates.insert(name_of(root, &path), Update::Content(whole));
@@ -103,10 +110,10 @@ impl Scan {
         }
     }
 
+    /// It is looked at again the next time; that it goes away is noticed even if it never was readable.
     fn forget_content(&mut self, path: &Path) {
-        if let Some(known) = self.known.get_mut(path) {
-            known.hash = None;
-        }
+        let unread = || Known { stamp: Stamp::default(), hash: None };
+        self.known.entry(path.to_owned()).or_insert_with(unread).hash = None;
     }
 }
 

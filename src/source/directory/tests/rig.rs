@@ -86,12 +86,13 @@ impl Disk for MemoryDisk {
         if let Some((content, version)) = self.files.lock().get(path) {
             let begun = if *self.at_rest.lock() { SystemTime::UNIX_EPOCH } else { *BEGUN };
             let modified = Some(begun + Duration::from_secs(*version));
-            return Ok(DiskEntry { path: path.into(), is_dir: false, len: content.len() as u64, modified, id: (1, 1) });
+            let (path, len) = (path.into(), content.len() as u64);
+            return Ok(DiskEntry { path, is_dir: false, special: None, len, modified, id: (1, 1) });
         }
         let made = self.directories.lock().get(path).copied();
         let filled = self.files.lock().keys().any(|file| Self::is_inside(file, path));
         let id = made.or(filled.then_some((1, path.as_os_str().len() as u64))).ok_or(io::ErrorKind::NotFound)?;
-        Ok(DiskEntry { path: path.into(), is_dir: true, len: 0, modified: None, id })
+        Ok(DiskEntry { path: path.into(), is_dir: true, special: None, len: 0, modified: None, id })
     }
 
     fn create_dir(&self, _: &Path) -> io::Result<()> {
@@ -222,6 +223,7 @@ impl Subscription {
                 SourceEvent::Init => told.push("init".to_owned()),
                 SourceEvent::InitApply(object) | SourceEvent::Apply(object) => told.push(spell(&object)),
                 SourceEvent::Delete(key) => told.push(format!("-{}", key.name)),
+                SourceEvent::InitKeep(key) => panic!("a directory knows its last good versions itself: {key}"),
                 SourceEvent::InitDone(cursor) => {
                     self.cursor = Some(cursor);
                     told.push("done".to_owned());

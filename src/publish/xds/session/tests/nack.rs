@@ -172,3 +172,23 @@ fn a_rejected_secret_is_tried_again_in_other_bytes_and_its_good_version_restored
     rig.ack(&back);
     assert!(held(&rig, Kind::Secret).is_empty());
 }
+
+#[test]
+fn a_secret_that_was_never_good_is_rejected_again_over_the_next_stream() {
+    const CERT: &str = "test/apps/cert";
+    for mut rig in [Rig::delta(), Rig::sotw()] {
+        rig.apply(Update::to(1).secret(mk_secret("cert", "chain", "bad")));
+        // As Envoy does it: bytes that it was sent last are not looked at again, and accepted.
+        let mut last = None;
+        for stream in 0..3 {
+            let mut queue = rig.subscribe(Kind::Secret, &[CERT]);
+            while let Some(response) = queue.pop() {
+                let body = response.resources[0].body().flat();
+                let looked = last.replace(body.clone()) != Some(body);
+                queue = if looked { rig.nack(&response, "bad") } else { rig.ack(&response) };
+            }
+            assert_eq!(held(&rig, Kind::Secret), [CERT], "over stream {stream}");
+            rig.reconnect();
+        }
+    }
+}

@@ -20,6 +20,7 @@ pub struct Rig {
     pub now: Instant,
     pub events: Vec<Event>,
     inline: bool,
+    streams: u64,
 }
 
 impl Rig {
@@ -33,12 +34,14 @@ impl Rig {
 
     pub fn new(inline: bool, scope: Scope) -> Self {
         let session = Session::new(View { scope, inline }, 100);
-        Self { cache: Cache::default(), session, now: Instant::now(), events: Vec::new(), inline }
+        Self { cache: Cache::default(), session, now: Instant::now(), events: Vec::new(), inline, streams: 0 }
     }
 
     /// The same cache, a new stream.
     pub fn reconnect(&mut self) {
-        self.session = Session::new(View { scope: Scope::All, inline: self.inline }, 100);
+        self.streams += 1;
+        let session = Session::new(View { scope: Scope::All, inline: self.inline }, 100);
+        self.session = session.salted(self.streams << 32);
     }
 
     pub fn apply(&mut self, update: Update) -> Vec<Response> {

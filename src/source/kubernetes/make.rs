@@ -1,0 +1,82 @@
+//! From a section of the config to a source, with the child that follows its credentials.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tidegate_actors::env::Env;
+use tidegate_actors::id::Name;
+use tidegate_actors::supervisor::{BoxError, ChildSpec, TaskContext};
+
+use super::{Access, Clusters, KubernetesSource, Options, TypeOptions};
+use crate::builder::{SourceContext, SourceParts};
+use crate::config::Kubernetes;
+use crate::publish::status::WriteRate;
+use crate::source::lease::{Leadership, LeaseOptions};
+
+/// Makes a cluster's source of its section, and tells `clusters`. Whether the cluster can be reached turns out later.
+///
+/// # Errors
+/// None.
+pub fn make(section: &Kubernetes, context: &SourceContext<'_>, clusters: &Clusters) -> Result<SourceParts, BoxError> {
+    let access = Access { kubeconfig: section.kubeconfig.clone(), context: section.context.clone() };
+    let mut options = Options::new(context.name.clone(), access);
+    options.namespaces = names(&section.namespaces);
+    options.types = section
+        .types
+        .iter()
+        .map(|of| {
+            let namespaces = of.namespaces.as_deref().map(names);
+            (of.resource.clone(), TypeOptions { namespaces, labels: of.labels.clone(), fields: of.fields.clone() })
+        })
+        .collect();
+    options.page_size = section.page_size;
+    options.streaming_lists = section.streaming_lists;
+    options.watch_timeout = *section.watch_timeout;
+    options.connect_timeout = *section.connect_timeout;
+    options.response_timeout = *section.response_timeout;
+    options.bookmark_deadline = *section.bookmark_deadline;
+    options.max_object = usize::try_from(section.max_object_size.bytes()).unwrap_or(usize::MAX);
+    let catalogue = context.catalogue.as_ref().clone();
+    let source = KubernetesSource::new(options, context.env.clone(), context.problems.clone(), catalogue);
+    clusters.add(&source.cluster());
+    let follower = source.clone();
+    let follow = ChildSpec::task(format!("credentials-{}", context.name), move |task: TaskContext| {
+        let follower = follower.clone();
+        async move {
+            follower.follow_credentials(async move { task.stop.stopped().await }).await;
+            Ok(())
+        }
+    });
+    let mut parts = SourceParts { children: vec![follow], ..SourceParts::new(source.clone()) };
+    if section.status.write {
+        let (lease, rate) = (&section.status.lease, &section.status);
+        let namespace = lease.namespace.clone().unwrap_or_else(|| own_namespace(context.env));
+        let record = Arc::new(source.lease(&namespace, &lease.name));
+        let options =
+            LeaseOptions { duration: *lease.duration, renew_deadline: *lease.renew_deadline, retry: *lease.retry };
+        let leadership = Leadership::new(context.env);
+        let child = format!("lease-{}", context.name);
+        parts.children.push(leadership.spec(&child, &identity(context.env), record, options));
+        let rate = WriteRate { per_second: f64::from(rate.rate), burst: rate.burst };
+        parts.status = Some((Arc::new(source.status(leadership)), rate));
+    }
+    Ok(parts)
+}
+
+/// Where a pod is told its namespace.
+const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
+fn own_namespace(env: &Env) -> String {
+    let told = env.disk.read(Path::new(NAMESPACE_FILE)).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    told.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| "default".to_owned())
+}
+
+/// Who this process is, to people by its host and to its other replicas by chance: no two are ever the same.
+fn identity(env: &Env) -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}_{:016x}", env.rng.next_u64())
+}
+
+fn names(names: &[String]) -> Vec<Name> {
+    names.iter().map(|name| Name::from(name.as_str())).collect()
+}

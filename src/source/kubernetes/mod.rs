@@ -1,0 +1,135 @@
+//! The Kubernetes source: lists and watches of any resource type of one cluster, over kube's client.
+//!
+//! Authentication, TLS and kubeconfigs are kube's. What is ours: objects are decoded from the bytes of the responses in
+//! one pass, watches share connections, and each answer that an API server can give has one meaning
+//! ([`SourceError`](tidegate_actors::source::SourceError)), on which the engine's reflector acts.
+//!
+//! ```text
+//! feed ─ performs ─▶ machine      what to ask and to tell next; pure
+//!  │                 request      paths and queries
+//!  ├─ exchange ─▶ pool ─▶ lane    clients, connections, credentials
+//!  └─ body ─▶ cut, frame          pieces of bodies, decoded; what cannot be is in quarantine
+//! merge                           several namespaces as one stream
+//!
+//! status, lease ─▶ write           conditions back, and which replica writes them
+//! ```
+
+mod access;
+mod body;
+mod cluster;
+mod cut;
+mod discover;
+mod ending;
+mod exchange;
+mod failure;
+mod feed;
+mod frame;
+mod identity;
+mod lane;
+mod lease;
+mod machine;
+mod make;
+mod merge;
+mod options;
+mod pool;
+mod quarantine;
+mod request;
+mod shared;
+mod status;
+mod version;
+mod write;
+
+pub use access::{Access, AccessError};
+pub use cluster::{Cluster, Clusters};
+pub use make::make;
+pub use options::{Options, TypeOptions};
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+
+use tidegate_actors::env::Env;
+use tidegate_actors::id::{Name, ResourceType};
+use tidegate_actors::problem::Problems;
+use tidegate_actors::source::{Cursor, Source, SourceStream};
+
+use self::feed::Feed;
+use self::lease::KubernetesLease;
+use self::merge::{Spelling, merge};
+use self::request::Target;
+use self::shared::Shared;
+use self::status::KubernetesStatus;
+use super::lease::{Leadership, LeaseRecord};
+use super::schema::Catalogue;
+use super::sink::StatusSink;
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub struct KubernetesSource {
+    shared: Arc<Shared>,
+}
+
+impl KubernetesSource {
+    /// A source. Nothing is read or asked before the first stream is opened.
+    pub fn new(options: Options, env: Env, problems: Problems, catalogue: Catalogue) -> Self {
+        Self { shared: Arc::new(Shared::new(options, env, problems, catalogue)) }
+    }
+
+    /// Where its objects take their conditions back, from the replica that leads.
+    pub fn status(&self, leadership: Leadership) -> impl StatusSink {
+        KubernetesStatus::new(self.shared.clone(), leadership)
+    }
+
+    /// The record of who leads among replicas.
+    pub fn lease(&self, namespace: &str, name: &str) -> impl LeaseRecord {
+        KubernetesLease::new(self.shared.clone(), namespace.to_owned(), name.to_owned())
+    }
+
+    /// The cluster, for those who write to it.
+    pub fn cluster(&self) -> Cluster {
+        Cluster::new(self.shared.clone())
+    }
+
+    /// Looks at the files with the credentials now and then, until `stop` resolves, so that new ones are in use before
+    /// the old ones are refused.
+    pub async fn follow_credentials(&self, stop: impl Future<Output = ()>) {
+        let (mut stop, shared) = (pin!(stop), &self.shared);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => return,
+                () = shared.env.clock.sleep(shared.options.credentials_interval) => {}
+            }
+            if let Err(error) = shared.pool.look().await {
+                tracing::warn!(source = %shared.options.name, %error, "the credentials cannot be read again");
+            }
+        }
+    }
+}
+
+impl Source for KubernetesSource {
+    fn name(&self) -> &Name {
+        &self.shared.options.name
+    }
+
+    fn open(&self, resource_type: &ResourceType, from: Option<Cursor>) -> SourceStream {
+        let options = self.shared.options.of(resource_type);
+        let namespaces = self.shared.options.namespaces_of(resource_type);
+        let memory = self.shared.memory(resource_type);
+        let version = memory.version.lock().clone();
+        let spelling = Spelling::new(namespaces.clone(), &options);
+        let versions = from.and_then(|cursor| spelling.versions(&cursor));
+        let feeds = namespaces.into_iter().enumerate().map(|(index, namespace)| {
+            let target = Target {
+                resource_type: resource_type.clone(),
+                version: version.clone(),
+                namespace,
+                labels: options.labels.clone(),
+                fields: options.fields.clone(),
+            };
+            let from = versions.as_ref().map(|versions| versions[index].clone());
+            Feed::new(self.shared.clone(), memory.clone(), target, from)
+        });
+        merge(feeds.collect(), spelling, versions)
+    }
+}

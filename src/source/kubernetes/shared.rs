@@ -1,0 +1,92 @@
+//! What the streams of one cluster share, and what is remembered of a type from one stream to the next.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use tidegate_actors::env::Env;
+use tidegate_actors::id::{Name, ResourceType};
+use tidegate_actors::object::{Decoder, Transform};
+use tidegate_actors::problem::Problems;
+
+use super::options::Options;
+use super::pool::Pool;
+use super::quarantine::Quarantine;
+use crate::source::schema::Catalogue;
+
+/// See the module.
+pub(super) struct Shared {
+    pub options: Options,
+    pub env: Env,
+    pub pool: Pool,
+    pub problems: Problems,
+    pub catalogue: Catalogue,
+    types: Mutex<BTreeMap<ResourceType, Arc<Memory>>>,
+    /// API groups whose server does no streaming lists. Groups, since some are served by servers of their own.
+    paged: Mutex<BTreeSet<String>>,
+}
+
+/// What is remembered of a type.
+pub(super) struct Memory {
+    /// One for all streams, so that their objects share names.
+    pub decoder: Decoder,
+    /// Objects that cannot be read.
+    pub quarantine: Quarantine,
+    /// A list has been complete.
+    pub listed: AtomicBool,
+    /// The version that the server has instead of the type's own.
+    pub version: Mutex<Option<Name>>,
+}
+
+impl Shared {
+    pub fn new(options: Options, env: Env, problems: Problems, catalogue: Catalogue) -> Self {
+        let pool = Pool::new(options.name.clone(), options.access.clone(), options.connect_timeout, env.clone());
+        Self { options, env, pool, problems, catalogue, types: Mutex::default(), paged: Mutex::default() }
+    }
+
+    /// What is remembered of a type.
+    pub fn memory(&self, resource_type: &ResourceType) -> Arc<Memory> {
+        let mut types = self.types.lock();
+        let new = || {
+            let decoder = Decoder::new(self.options.name.clone(), resource_type.clone());
+            let known = self.catalogue.get(resource_type.group(), resource_type.kind());
+            let fails_closed = known.is_some_and(|known| known.fails_closed);
+            let quarantine = Quarantine::new(&self.options.name, resource_type, fails_closed, self.problems.clone());
+            Arc::new(Memory {
+                decoder: decoder.with_transform(Transform::LEAN),
+                quarantine,
+                listed: AtomicBool::new(false),
+                version: Mutex::default(),
+            })
+        };
+        types.entry(resource_type.clone()).or_insert_with(new).clone()
+    }
+
+    /// Whether lists of a type may come as streams.
+    pub fn streams(&self, resource_type: &ResourceType) -> bool {
+        self.options.streaming_lists && !self.paged.lock().contains(resource_type.group())
+    }
+
+    /// A type's server does no streaming lists.
+    pub fn remember_paged(&self, resource_type: &ResourceType) {
+        let (source, group) = (&self.options.name, resource_type.group());
+        if self.paged.lock().insert(group.to_owned()) {
+            tracing::info!(%source, group, "the API server does no streaming lists; lists come in pages");
+        }
+    }
+}
+
+impl Memory {
+    /// Whether a list has been complete, so that something may be held.
+    pub fn was_listed(&self) -> bool {
+        self.listed.load(Ordering::SeqCst)
+    }
+}
+
+/// With the source goes what it said.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.problems.replace(&super::quarantine::scope(&self.options.name), []);
+    }
+}
