@@ -75,8 +75,8 @@ impl Audit {
 
     /// Who holds the Lease of a namespace.
     pub fn leader(&self, namespace: &str) -> Option<String> {
-        let leases = self.writes(namespace).into_iter().filter(Write::is_lease);
-        leases.last().filter(|write| !write.holder.is_empty()).map(|write| write.user)
+        let mut leases = self.writes(namespace).into_iter().filter(Write::is_lease);
+        leases.next_back().filter(|write| !write.holder.is_empty()).map(|write| write.user)
     }
 }
 

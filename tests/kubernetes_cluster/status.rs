@@ -148,7 +148,7 @@ async fn three_hundred_routes_applied_at_once_say_what_is_true_of_them_soon() {
 
     let route = |at: usize| {
         // One in ten refers to nothing, and has to say so.
-        let service = if at % 10 == 0 { "missing" } else { "web" };
+        let service = if at.is_multiple_of(10) { "missing" } else { "web" };
         mk_route_to(&format!("route-{at:03}"), &[&format!("r{at}.example.com")], service)
     };
     let manifests = corner.mk(&(0..ROUTES).map(route).collect::<Vec<_>>().join("\n---\n"));
