@@ -164,6 +164,9 @@ fn entries(route: &View<HttpRoute>, rules: &[Translated], listeners: &[&Attached
     }
     plan.clusters.sort();
     plan.clusters.dedup();
+    // Held for as long as the route: most have one entry, and a list grows to room for four.
+    plan.entries.shrink_to_fit();
+    plan.clusters.shrink_to_fit();
 }
 
 /// The conditions that are the same at all parents.
