@@ -129,7 +129,11 @@ impl Memory {
 
     /// The type is there still; whoever looked too early looks again.
     pub fn arrive_again(&self) {
-        self.standing.send_modify(|standing| standing.arrivals += 1);
+        self.standing.send_if_modified(|standing| {
+            let there = standing.gone.is_none();
+            standing.arrivals += u64::from(there);
+            there
+        });
     }
 
     /// The type is gone.
