@@ -15,11 +15,10 @@ use tidegate_actors::supervisor::{BoxError, ChildSpec};
 
 use crate::config::{Config, Directory, Kubernetes, Limits, Registry, SectionType, SourceConfig};
 use crate::correlate::Outputs;
-use crate::publish::status::WriteRate;
 use crate::resource;
 use crate::source::kubernetes;
 use crate::source::schema::{Catalogue, Entry, Schema};
-use crate::source::sink::StatusSink;
+use crate::source::sink::{StatusSink, WriteRate};
 
 /// What a source is made with.
 pub struct SourceContext<'a> {

@@ -87,6 +87,26 @@ async fn what_the_config_allows_no_more_is_unwatched_and_comes_back_when_it_does
 }
 
 #[tokio::test]
+async fn a_type_that_was_merely_discovered_can_be_asked_for_and_nobody_waits_for_it() {
+    let rig = mk_rig().await;
+    let resource_type = mk_widget().resource_type().unwrap();
+    let slot = mk_slot("demo", &resource_type, SyncPhase::Pending(None));
+    *rig.shelf.slots.lock() = vec![Slot { discovered: true, ..slot.clone() }];
+    let missing = async || rig.get("/readyz").await.json()["missing"].to_string();
+    assert!(!missing().await.contains("widgets"), "{}", missing().await);
+    let listed = rig.get("/api/v1/resources").await.json();
+    assert_eq!(listed["items"][0]["discovered"], true);
+    assert!(rig.watches.add(mk_widget()).await.unwrap());
+
+    rig.watches.remove("widgets.example.com/v1").await.unwrap();
+    *rig.shelf.slots.lock() = vec![slot];
+    assert!(missing().await.contains("widgets"), "{}", missing().await);
+    assert!(rig.get("/api/v1/resources").await.json()["items"][0].get("discovered").is_none());
+    let refused = rig.watches.add(mk_widget()).await.unwrap_err();
+    assert!(refused.to_string().contains("is watched already"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_damaged_watches_file_and_a_full_registry_are_told_of() {
     let rig = mk_rig().await;
     std::fs::write(rig.data_dir.path().join("watches.json"), "{ half").unwrap();

@@ -109,7 +109,7 @@ fn a_binary_of_ones_own_has_its_kind_of_source_in_the_schema() {
     let schema: Value = serde_json::from_str(&schema).unwrap();
     let kinds = schema["properties"]["sources"]["items"]["oneOf"].as_array().unwrap();
     let names: Vec<_> = kinds.iter().map(|kind| kind["properties"]["kind"]["const"].as_str().unwrap()).collect();
-    assert_eq!(names, ["directory", "endpoints"]);
+    assert_eq!(names, ["directory", "endpoints", "kubernetes"]);
     let endpoints = &kinds[1];
     assert_eq!(endpoints["additionalProperties"], false);
     assert_eq!(endpoints["required"], serde_json::json!(["name", "kind", "file"]));

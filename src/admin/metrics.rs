@@ -22,6 +22,8 @@ pub const METRICS: &[(&str, Kind, Unit, &str)] = &[
     ("tidegate_queue_sends_total", Counter, Unit::Count, "Times that something was put into a queue."),
     ("tidegate_reflector_events_total", Counter, Unit::Count, "Deltas that a source told of, by kind of event."),
     ("tidegate_source_errors_total", Counter, Unit::Count, "Ends of a source's stream, by kind of error."),
+    ("tidegate_kubernetes_connections", Gauge, Unit::Count, "Open connections to an API server, by source and use."),
+    ("tidegate_kubernetes_watches", Gauge, Unit::Count, "Watches on a connection to an API server."),
     ("tidegate_sync_age_seconds", Gauge, Unit::Seconds, "Time since a source last told anything of a type."),
     ("tidegate_store_objects", Gauge, Unit::Count, "Objects held, by source and type."),
     ("tidegate_discovered_types", Gauge, Unit::Count, "Types watched because they match a pattern, by source."),

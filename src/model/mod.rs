@@ -27,4 +27,4 @@ pub use route::{
 pub use secret::{Secret, SecretId};
 pub use update::ModelUpdate;
 
-pub use tidegate_actors::seq::{Chunk, Seq};
+pub use tidegate_actors::seq::{Chunk, Page, Seq};

@@ -9,7 +9,11 @@ use serde_json::Value;
 use tidegate_actors::id::ObjectRef;
 use tidegate_actors::object::Object;
 use tidegate_actors::problem::FieldError;
+use tidegate_actors::workqueue::RateLimit;
 use tokio::sync::watch;
+
+/// How fast one source's statuses are written.
+pub type WriteRate = RateLimit;
 
 /// An object's status as the registry, or a store's copy of it, has it.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -21,7 +21,7 @@ const DEFINITIONS: &str = "customresourcedefinitions";
 /// What a type's coming or going may take. Who only looks now and then takes at least 7.5 s.
 const PROMPT: Duration = Duration::from_secs(2);
 
-fn mk_definition(plural: &str, kind: &str, versions: &[&str]) -> String {
+pub fn mk_definition(plural: &str, kind: &str, versions: &[&str]) -> String {
     let versions: Vec<_> = versions.iter().map(|name| json!({"name": name, "served": true, "storage": true})).collect();
     let definition = json!({
         "kind": "CustomResourceDefinition",
@@ -134,12 +134,13 @@ async fn a_type_whose_definition_is_deleted_is_absent_promptly_and_after_its_las
     let service = mk_service(None, Ok(vec![definition.clone()]), |_| {}).await;
     service.rig.server.set("things", Some(vec![thing("a", "3"), thing("b", "4")]));
     let informer = service.register(things()).await;
-    until("synced", PATIENCE, || names(&informer) == ["a", "b"]).await;
+    service.rig.server.tell("things", &event("ADDED", &thing("b2", "5"))).await;
+    until("it is watched", PATIENCE, || names(&informer) == ["a", "b", "b2"]).await;
     service.rig.server.set("things", None);
     service.tell("DELETED", &definition).await;
     service.rig.server.tell("things", &event("DELETED", &thing("a", "12"))).await;
     until("absent", PROMPT, || is_absent(&informer)).await;
-    assert_eq!(names(&informer), ["b"], "the delete that was on its way was heard; absence alone deletes nothing");
+    assert_eq!(names(&informer), ["b", "b2"], "the delete that was on its way was heard; absence alone deletes nothing");
     // And back again.
     service.rig.server.set("things", Some(vec![thing("c", "20")]));
     service.tell("ADDED", &definition).await;
@@ -173,7 +174,8 @@ async fn a_version_that_nobody_asked_for_is_not_read_and_the_type_is_absent_with
     let service = mk_service(None, Ok(vec![mk_definition("things", "Thing", &["v1"])]), |_| {}).await;
     service.rig.server.set("things", Some(vec![thing("a", "3")]));
     let informer = service.register(things()).await;
-    until("synced", PATIENCE, || names(&informer) == ["a"]).await;
+    service.rig.server.tell("things", &event("ADDED", &thing("b", "5"))).await;
+    until("it is watched", PATIENCE, || names(&informer) == ["a", "b"]).await;
     service.rig.server.set("things", None);
     service.tell("MODIFIED", &mk_definition("things", "Thing", &["v3", "v2"])).await;
     until("absent", PROMPT, || is_absent(&informer)).await;
@@ -198,6 +200,10 @@ async fn types_that_match_a_pattern_are_watched_as_they_come_and_until_they_go()
     let widgets = service.factory.get("c", &mk_type("widgets", "Widget", "v2")).unwrap();
     until("its objects", PROMPT, || names(&widgets) == ["a"]).await;
     assert!(widgets.is_optional(), "nobody waits for it");
+    // Somebody who asked for it by name loses interest, and it is watched all the same.
+    service.register(things()).await;
+    service.factory.unregister("c", &things()).await.unwrap();
+    until("it is watched again", PROMPT, || service.watched() == both).await;
     // Somebody asks for one of them by name, so that it stays when it goes.
     let things = service.register(things()).await;
     for (plural, kind) in [("widgets", "Widget"), ("things", "Thing")] {

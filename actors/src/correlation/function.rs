@@ -8,9 +8,9 @@ use super::collection::{Collection, Key, Value};
 use super::ctx::Ctx;
 use super::graph::{Node, World, panic_text};
 use super::watch::{Dep, Reader};
-use crate::Map;
 use crate::env::Fault;
 use crate::problem::{Problem, Serving};
+use crate::{Map, Set};
 
 /// What a function returns: any number of keyed outputs, or why this input is quarantined.
 pub(super) type Outcome<K, V> = Result<Vec<(K, V)>, String>;
@@ -25,6 +25,9 @@ pub(super) struct FunctionNode<K, V, OK, O, F> {
     /// history. Uncontested keys are not here.
     pub contested: Map<OK, BTreeMap<K, Arc<O>>>,
     pub owners: Map<OK, K>,
+    /// Inputs with a standing problem, so that a good run of any other need not spell out a scope and a key to take
+    /// nothing back.
+    pub quarantined: Set<u32>,
 }
 
 /// The inputs, numbered.
@@ -96,11 +99,9 @@ where
         let mut ctx = Ctx::new(world, self.output.id);
         let outcome = self.call(&mut ctx, world, &key, &value);
         let mut deps = ctx.into_deps();
-        let scope = format!("correlation/{}", self.name);
-        let id = format!("{key:?}");
         let outputs = match outcome {
             Ok(outputs) => {
-                world.problems.clear(&scope, &id);
+                self.release(world, number, &key);
                 Some(outputs)
             }
             Err(reason) => {
@@ -108,6 +109,7 @@ where
                 deps.extend(self.slots.slots[number as usize].iter().flat_map(|slot| slot.deps.iter().copied()));
                 deps.sort_unstable();
                 deps.dedup();
+                let (scope, id) = self.problem_of(&key);
                 let problem = Problem {
                     place: id.clone(),
                     object: world.object_of(self.input.id, &key),
@@ -115,6 +117,7 @@ where
                     reason,
                     serving: Serving::LastGood,
                 };
+                self.quarantined.insert(number);
                 if world.problems.set(&scope, &id, problem.clone()) {
                     tracing::warn!(correlation = %self.name, problem = %problem, "input quarantined");
                 }
@@ -124,6 +127,19 @@ where
         self.watch(world, number, deps);
         if let Some(outputs) = outputs {
             self.replace(world, number, &key, outputs);
+        }
+    }
+
+    /// Scope and name of the problem that an input has when it is quarantined.
+    fn problem_of(&self, key: &K) -> (String, String) {
+        (format!("correlation/{}", self.name), format!("{key:?}"))
+    }
+
+    /// Takes back that an input is quarantined, if it is.
+    fn release(&mut self, world: &World, number: u32, key: &K) {
+        if self.quarantined.remove(&number) {
+            let (scope, id) = self.problem_of(key);
+            world.problems.clear(&scope, &id);
         }
     }
 
@@ -218,7 +234,7 @@ where
             dirty.remove(&number);
             self.watch(world, number, Vec::new());
             if let Some((_, slot)) = self.slots.remove(&key) {
-                world.problems.clear(&format!("correlation/{}", self.name), &format!("{key:?}"));
+                self.release(world, number, &key);
                 for output in &slot.outputs {
                     self.put(world, &key, output, None);
                 }

@@ -15,12 +15,12 @@ use super::output::{Output, OutputPort, Taps};
 use super::report::ReportNode;
 use super::union::UnionNode;
 use super::view::{ErrorsNode, View, ViewError, ViewNode};
-use crate::Map;
 use crate::env::Env;
 use crate::id::{Name, ObjectKey, ObjectRef, ResourceType};
 use crate::object::Object;
 use crate::problem::{Problem, Problems};
 use crate::seq::Seq;
+use crate::{Map, Set};
 
 /// What runs when something before it changed. It writes the collection that has its own number.
 pub(super) trait Node: Send {
@@ -176,6 +176,7 @@ impl Graph {
             slots: Slots::new(),
             contested: Map::default(),
             owners: Map::default(),
+            quarantined: Set::default(),
         })
     }
 

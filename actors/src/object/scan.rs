@@ -323,11 +323,17 @@ impl<'a> Scan<'a> {
         let bytes = self.text.as_bytes();
         let mut escaped = false;
         loop {
+            let start = self.at;
             while let Some(chunk) = bytes.get(self.at..).and_then(|rest| rest.first_chunk::<8>()) {
                 let stop = first_special(u64::from_le_bytes(*chunk));
                 self.at += stop;
                 if stop < 8 {
                     break;
+                }
+                // Most strings are short. What is not may well be very long: a certificate, say.
+                if self.at - start == SHORT {
+                    let (blocks, _) = bytes[self.at..].as_chunks();
+                    self.at += BLOCK * blocks.iter().take_while(|block| is_plain(block)).count();
                 }
             }
             match bytes.get(self.at) {
@@ -369,6 +375,18 @@ impl<'a> Scan<'a> {
         }
         u16::from_str_radix(hex, 16).ok()
     }
+}
+
+/// So much of a string is looked at by words, before it is by blocks.
+const SHORT: usize = 32;
+const BLOCK: usize = 32;
+
+/// Whether none of these bytes is a quote, a backslash or a control character. Without a branch a byte, so that the
+/// compiler can look at many at once.
+#[inline]
+fn is_plain(block: &[u8; BLOCK]) -> bool {
+    let special = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
+    !block.iter().fold(false, |any, byte| any | special(*byte))
 }
 
 /// Index of the first byte of a little-endian word that is a quote, a backslash or a control character; 8 if

@@ -278,3 +278,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_may_not_stand_in_a_string_is_found_wherever_it_stands() {
+    let decoder = mk_decoder();
+    for length in 0..150 {
+        for special in ["", "\\\"", "\\n", "\\x", "\u{1}", "\n", "\u{7f}", "\u{e9}", "\""] {
+            for after in [0, 5, 70] {
+                let text = format!("{}{special}{}", "p".repeat(length), "q".repeat(after));
+                let raw = format!(r#"{{"metadata":{{"name":"n","namespace":"m"}},"spec":{{"text":"{text}"}}}}"#);
+                let expected = serde_json::from_str::<serde_json::Value>(&raw).is_ok();
+                assert_eq!(decoder.decode(&raw).is_ok(), expected, "{raw}");
+            }
+        }
+    }
+}

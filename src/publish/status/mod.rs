@@ -19,7 +19,7 @@ use tidegate_actors::id::ObjectRef;
 use tidegate_actors::publisher::{PublishError, Publisher};
 
 use self::stamp::{stamp, timestamp};
-pub use self::writer::{StatusWriter, WriteRate};
+pub use self::writer::StatusWriter;
 use crate::correlate::Outputs;
 use crate::correlate::status::ObjectStatus;
 

@@ -17,17 +17,14 @@ use tidegate_actors::informer::InformerFactory;
 use tidegate_actors::object::Object;
 use tidegate_actors::problem::{Problem, Problems, Serving};
 use tidegate_actors::supervisor::{Backoff, ChildSpec, TaskContext};
-use tidegate_actors::workqueue::{RateLimit, TokenBucket, Work, WorkQueue, WorkQueueOptions};
+use tidegate_actors::workqueue::{TokenBucket, Work, WorkQueue, WorkQueueOptions};
 use tokio::task::JoinSet;
 
 use super::merge::{merged, speaks};
 use super::stamp::timestamp;
 use crate::correlate::status::ObjectStatus;
 use crate::resource::types;
-use crate::source::sink::{Held, SinkError, StatusSink};
-
-/// How fast one source's statuses are written.
-pub type WriteRate = RateLimit;
+use crate::source::sink::{Held, SinkError, StatusSink, WriteRate};
 
 /// So many writes are under way at once, over all sources.
 const WORKERS: usize = 8;

@@ -5,6 +5,7 @@
 //! parts were cut at the same entries, however these are grouped.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::{BufMut, Bytes};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
@@ -12,28 +13,59 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 /// Bytes in segments.
 #[derive(Clone, Debug, Default)]
 pub struct Rope {
-    segments: Vec<Bytes>,
+    pieces: Vec<Piece>,
     len: usize,
 }
 
+/// A rope of thousands of segments is one of some dozen sections, so that a message around it costs a pointer a
+/// section and not one a segment.
+#[derive(Clone, Debug)]
+enum Piece {
+    One(Bytes),
+    Many(Arc<Section>),
+}
+
+/// Some segments, one after the other, that ropes share.
+#[derive(Debug)]
+pub struct Section {
+    segments: Box<[Bytes]>,
+    len: usize,
+}
+
+impl Section {
+    /// Makes one.
+    pub fn new(segments: impl IntoIterator<Item = Bytes>) -> Self {
+        let segments: Box<[Bytes]> = segments.into_iter().filter(|segment| !segment.is_empty()).collect();
+        Self { len: segments.iter().map(Bytes::len).sum(), segments }
+    }
+}
+
 impl Rope {
-    /// An empty rope with room for so many segments.
-    pub fn with_capacity(segments: usize) -> Self {
-        Self { segments: Vec::with_capacity(segments), len: 0 }
+    /// An empty rope with room for so many segments and sections.
+    pub fn with_capacity(pieces: usize) -> Self {
+        Self { pieces: Vec::with_capacity(pieces), len: 0 }
     }
 
     /// Appends a segment.
     pub fn push(&mut self, segment: Bytes) {
         if !segment.is_empty() {
             self.len += segment.len();
-            self.segments.push(segment);
+            self.pieces.push(Piece::One(segment));
+        }
+    }
+
+    /// Appends a section, sharing it.
+    pub fn push_section(&mut self, section: Arc<Section>) {
+        if section.len > 0 {
+            self.len += section.len;
+            self.pieces.push(Piece::Many(section));
         }
     }
 
     /// Appends another rope, sharing its segments.
     pub fn append(&mut self, other: &Self) {
         self.len += other.len;
-        self.segments.extend(other.segments.iter().cloned());
+        self.pieces.extend(other.pieces.iter().cloned());
     }
 
     /// Bytes in it.
@@ -46,14 +78,22 @@ impl Rope {
         self.len == 0
     }
 
+    /// How many segments and sections it was put together from.
+    pub fn pieces(&self) -> usize {
+        self.pieces.len()
+    }
+
     /// The segments, in order.
-    pub fn segments(&self) -> &[Bytes] {
-        &self.segments
+    pub fn segments(&self) -> impl Iterator<Item = &Bytes> {
+        self.pieces.iter().flat_map(|piece| match piece {
+            Piece::One(segment) => std::slice::from_ref(segment),
+            Piece::Many(section) => &section.segments,
+        })
     }
 
     /// Copies all of it into a buffer.
     pub fn write(&self, into: &mut impl BufMut) {
-        for segment in &self.segments {
+        for segment in self.segments() {
             into.put_slice(segment);
         }
     }
@@ -151,7 +191,20 @@ mod tests {
             rope.push(Bytes::copy_from_slice(part.as_bytes()));
         }
         assert_eq!(&rope.flat()[..], b"abcdef");
-        assert_eq!((rope.len(), rope.segments().len()), (6, 3));
+        assert_eq!((rope.len(), rope.segments().count()), (6, 3));
+    }
+
+    #[test]
+    fn a_section_is_shared_by_the_ropes_that_it_is_in() {
+        let section = Arc::new(Section::new(["bc", "", "de"].map(|part| Bytes::from_static(part.as_bytes()))));
+        let mut inner = Rope::from(b"a".to_vec());
+        inner.push_section(section.clone());
+        let mut outer = Rope::from(b"<".to_vec());
+        outer.append(&inner);
+        assert_eq!((&outer.flat()[..], outer.len(), outer.pieces()), (&b"<abcde"[..], 6, 3));
+        assert_eq!(Arc::strong_count(&section), 3);
+        let last = |rope: &Rope| rope.segments().last().map(|segment| segment.as_ptr());
+        assert_eq!(last(&outer), last(&inner));
     }
 
     #[test]

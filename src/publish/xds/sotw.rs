@@ -61,7 +61,7 @@ impl Session {
 
 /// A `DiscoveryResponse`.
 pub fn encode(response: &Response) -> Rope {
-    let mut rope = Rope::with_capacity(response.resources.iter().map(|r| r.body().segments().len() + 1).sum());
+    let mut rope = Rope::with_capacity(response.resources.iter().map(|r| r.body().pieces() + 1).sum());
     let mut head = Vec::with_capacity(128);
     wire::put_string(1, &response.version, &mut head);
     wire::put_string(4, response.kind.type_url(), &mut head);

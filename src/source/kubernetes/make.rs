@@ -10,8 +10,8 @@ use tidegate_actors::supervisor::{BoxError, ChildSpec, TaskContext};
 use super::{Access, Clusters, KubernetesSource, Options, Registrar, TypeOptions};
 use crate::builder::{SourceContext, SourceParts};
 use crate::config::{Kubernetes, matches};
-use crate::publish::status::WriteRate;
 use crate::source::lease::{Leadership, LeaseOptions};
+use crate::source::sink::WriteRate;
 
 /// Makes a cluster's source of its section, and tells `clusters`. Whether the cluster can be reached turns out later.
 ///

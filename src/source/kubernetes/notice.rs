@@ -66,12 +66,13 @@ fn heard(
     }
 }
 
-/// Resolves when it is heard after this call that the type has come.
+/// Resolves when it is heard after this call that the type has come, and not that it went since.
 pub(super) fn arrival(memory: &Memory) -> BoxFuture<'static, ()> {
     let mut standing = memory.standing.subscribe();
     let arrivals = standing.borrow().arrivals;
     Box::pin(async move {
-        if standing.wait_for(|standing| standing.arrivals != arrivals).await.is_err() {
+        let is_there = |standing: &Standing| standing.arrivals != arrivals && standing.gone.is_none();
+        if standing.wait_for(is_there).await.is_err() {
             std::future::pending::<()>().await;
         }
     })

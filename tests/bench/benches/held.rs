@@ -12,7 +12,7 @@ use tidegate::resource::http_route::HttpRoute;
 use tidegate_actors::id::{ResourceType, Scope};
 use tidegate_actors::object::{Decoder, Object, Transform};
 use tidegate_bench::corpus::{KINDS, Kind};
-use tidegate_bench::report::Report;
+use tidegate_bench::report::{Figure, Report};
 
 /// Counts what is allocated and not freed, rounded up as the C library's allocator does.
 struct Counting;
@@ -98,9 +98,13 @@ fn main() {
         );
         (raw, json, dynamic) = (raw + objects, json + bytes, dynamic + parsed);
     }
-    let ratio = raw as f64 / json as f64;
-    report.ratio("bytes held for each byte of JSON", ratio, "at most 1.1x", Some(ratio <= 1.1));
-    report.ratio("the same as a DynamicObject", dynamic as f64 / json as f64, "", None);
+    let each = |bytes: usize| bytes as f64 / (OBJECTS * KINDS.len()) as f64;
+    let against = |bytes: usize| bytes as f64 / json as f64;
+    let of_json = format!("its JSON after the transform, {:.0} bytes", each(json));
+    let figure = Figure::new("an object held, all kinds alike", each(raw), "bytes");
+    report.add(figure.beside(&of_json, against(raw)).ratio_at_most(1.1));
+    let figure = Figure::new("the same as kube's DynamicObject", each(dynamic), "bytes");
+    report.add(figure.beside(&of_json, against(dynamic)));
 
     for kind in [Kind::EndpointSlice, Kind::HttpRoute] {
         let decoder = decoder(kind);
@@ -115,8 +119,9 @@ fn main() {
                 (view::<View<EndpointSlice>>(&object), object)
             }),
         };
-        let ratio = both as f64 / bytes as f64;
-        let figure = format!("bytes held for each byte of JSON, a {} with its cached view", kind.name());
-        report.ratio(&figure, ratio, "at most 2x", Some(ratio <= 2.0));
+        let what = format!("a {} held, with its cached view", kind.name());
+        let figure = Figure::new(what, (both / OBJECTS) as f64, "bytes");
+        let of_json = format!("its JSON after the transform, {} bytes", bytes / OBJECTS);
+        report.add(figure.beside(of_json, both as f64 / bytes as f64).ratio_at_most(2.0));
     }
 }

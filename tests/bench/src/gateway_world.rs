@@ -30,6 +30,11 @@ pub struct Manifest {
     pub json: Bytes,
 }
 
+/// How many of these are routes.
+pub fn routes_in(manifests: &[Manifest]) -> usize {
+    manifests.iter().filter(|manifest| manifest.kind == "HTTPRoute").count()
+}
+
 const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
 
 fn manifest(
@@ -116,7 +121,8 @@ impl World {
         let at = version * 7_919;
         match edit {
             Edit::Route => route(self.layout, at % self.routes, self.services, version),
-            Edit::Slice => slice(at % self.services, (2 + version % 250) as u8),
+            // 251 is a prime, so that no lap over the slices finds one as it was left.
+            Edit::Slice => slice(at % self.services, (2 + version % 251) as u8),
             Edit::Service => {
                 let lap = version.saturating_sub(1) / self.services;
                 service(at % self.services, if lap.is_multiple_of(2) { "kubernetes.io/h2c" } else { "" })

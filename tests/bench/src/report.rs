@@ -27,28 +27,76 @@ impl Report {
         Self { bench, file }
     }
 
-    /// Adds a figure: what it is, its value and unit, the budget in words (or empty), and whether it is kept;
-    /// `None` for a figure without a budget, which says what the others are to be compared with.
-    pub fn figure(&mut self, figure: &str, value: f64, unit: &str, budget: &str, ok: Option<bool>) {
-        self.line(figure, value, unit, budget, ok, None);
-    }
-
-    /// Adds a figure that is a ratio between two of this run.
-    pub fn ratio(&mut self, figure: &str, ratio: f64, budget: &str, ok: Option<bool>) {
-        self.line(figure, ratio, "x", budget, ok, Some(ratio));
-    }
-
-    fn line(&mut self, figure: &str, value: f64, unit: &str, budget: &str, ok: Option<bool>, ratio: Option<f64>) {
+    /// Adds a figure: printed now, and in the table later.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn add(&mut self, figure: Figure) {
+        let Figure { what, value, unit, peer, ratio, budget, ok } = figure;
         let verdict = match ok {
-            Some(true) => "  kept",
+            Some(true) => "  met",
             Some(false) => "  MISSED",
             None => "",
         };
+        let peer_text = if peer.is_empty() { String::new() } else { format!("  (beside {peer})") };
+        let ratio_text = ratio.map(|ratio| format!("  {ratio:.2}x")).unwrap_or_default();
         let budget_text = if budget.is_empty() { String::new() } else { format!("  [{budget}]") };
-        println!("{}: {figure}: {value:.2} {unit}{budget_text}{verdict}", self.bench);
-        let line: Value = json!({"bench": self.bench, "figure": figure, "value": value, "unit": unit, "budget": budget, "ok": ok, "ratio": ratio});
+        println!("{}: {what}: {value:.2} {unit}{peer_text}{ratio_text}{budget_text}{verdict}", self.bench);
+        let line: Value = json!({"bench": self.bench, "figure": what, "value": value, "unit": unit, "peer": peer, "ratio": ratio, "budget": budget, "ok": ok});
         let written = writeln!(self.file, "{line}");
         written.unwrap_or_else(|error| panic!("{}: {error}", self.bench));
+    }
+}
+
+/// One line of the table. Without a budget it says what others are to be compared with.
+pub struct Figure {
+    what: String,
+    value: f64,
+    unit: &'static str,
+    peer: String,
+    ratio: Option<f64>,
+    budget: String,
+    ok: Option<bool>,
+}
+
+impl Figure {
+    /// What was measured, and how much of it there was.
+    pub fn new(what: impl Into<String>, value: f64, unit: &'static str) -> Self {
+        Self { what: what.into(), value, unit, peer: String::new(), ratio: None, budget: String::new(), ok: None }
+    }
+
+    /// What was measured beside it in the same run, and how the two compare.
+    #[must_use]
+    pub fn beside(self, peer: impl Into<String>, ratio: f64) -> Self {
+        Self { peer: peer.into(), ratio: Some(ratio), ..self }
+    }
+
+    /// What was measured beside it in the same run and is taken off, or is otherwise no ratio.
+    #[must_use]
+    pub fn above(self, floor: impl Into<String>) -> Self {
+        Self { peer: floor.into(), ..self }
+    }
+
+    /// The most that the value may be.
+    #[must_use]
+    pub fn at_most(self, limit: f64) -> Self {
+        Self {
+            budget: format!("at most {} {}", (limit * 1_000.0).round() / 1_000.0, self.unit),
+            ok: Some(self.value <= limit),
+            ..self
+        }
+    }
+
+    /// The most that the ratio may be. Without one, it is missed.
+    #[must_use]
+    pub fn ratio_at_most(self, limit: f64) -> Self {
+        Self { budget: format!("at most {limit}x"), ok: Some(self.ratio.is_some_and(|ratio| ratio <= limit)), ..self }
+    }
+
+    /// The least that the ratio may be. Without one, it is missed.
+    #[must_use]
+    pub fn ratio_at_least(self, limit: f64) -> Self {
+        Self { budget: format!("at least {limit}x"), ok: Some(self.ratio.is_some_and(|ratio| ratio >= limit)), ..self }
     }
 }
 

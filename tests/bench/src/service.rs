@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tempfile::TempDir;
 use tidegate::builder::Tidegate;
 
@@ -89,6 +90,42 @@ impl Service {
         Some(answer)
     }
 
+    /// Waits until every type is synced and so many routes are there, and says how long that took from its start.
+    ///
+    /// # Panics
+    /// When it is not within a minute.
+    pub fn wait_synced(&mut self, routes: usize) -> Duration {
+        loop {
+            let types = self.types();
+            let synced = types.iter().all(|of| of["phase"] != "pending");
+            if synced && routes_of(&types) == Some(routes as u64) {
+                return self.started.elapsed();
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("the service ended: {status}");
+            }
+            assert!(self.started.elapsed() < Duration::from_secs(60), "not synced after a minute: {types:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Makes sure that it really has so many routes. Asks for their number and not for them: an answer of megabytes
+    /// would count as its memory.
+    ///
+    /// # Panics
+    /// When it has not.
+    pub fn check_routes(&self, expected: usize) {
+        let types = self.types();
+        assert_eq!(routes_of(&types), Some(expected as u64), "routes that the service has: {types:?}");
+    }
+
+    /// What it says of the types that it watches; nothing while it does not answer.
+    fn types(&self) -> Vec<Value> {
+        let answer = self.get("/api/v1/resources").unwrap_or_default();
+        let listing = answer.split_once("\r\n\r\n").and_then(|(_, body)| serde_json::from_str::<Value>(body).ok());
+        listing.as_ref().and_then(|listing| listing["items"].as_array()).cloned().unwrap_or_default()
+    }
+
     /// Its memory.
     ///
     /// # Panics
@@ -126,6 +163,10 @@ impl Service {
     }
 }
 
+fn routes_of(types: &[Value]) -> Option<u64> {
+    types.iter().find(|of| of["kind"] == "HTTPRoute").and_then(|of| of["objects"].as_u64())
+}
+
 impl Drop for Service {
     fn drop(&mut self) {
         // It may have ended by itself, which is as good.
@@ -140,18 +181,39 @@ pub fn free_address() -> SocketAddr {
     bound.unwrap_or_else(|error| panic!("a free port: {error}"))
 }
 
-/// Writes objects as JSON files, so many in each.
+/// How objects are written to files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// JSON, an object a line.
+    Json,
+    /// YAML in block style, as people write it.
+    Yaml,
+}
+
+impl Format {
+    /// An object as a document.
+    ///
+    /// # Panics
+    /// When it is no JSON.
+    pub fn document(self, manifest: &Manifest) -> Vec<u8> {
+        if self == Self::Json {
+            return [&manifest.json[..], b"\n"].concat();
+        }
+        let value: Value = serde_json::from_slice(&manifest.json).unwrap_or_else(|error| panic!("{error}"));
+        let text = serde_saphyr::to_string(&value).unwrap_or_else(|error| panic!("{error}"));
+        format!("---\n{text}").into_bytes()
+    }
+}
+
+/// Writes objects to files, so many in each.
 ///
 /// # Panics
 /// When they cannot be written.
-pub fn write(folder: &Path, manifests: &[Manifest], a_file: usize) {
+pub fn write(folder: &Path, manifests: &[Manifest], format: Format, a_file: usize) {
+    let extension = if format == Format::Json { "json" } else { "yaml" };
     for (at, objects) in manifests.chunks(a_file).enumerate() {
-        let mut text = Vec::new();
-        for object in objects {
-            text.extend_from_slice(&object.json);
-            text.push(b'\n');
-        }
-        let path = folder.join(format!("{at:05}.json"));
+        let text: Vec<u8> = objects.iter().flat_map(|object| format.document(object)).collect();
+        let path = folder.join(format!("{at:05}.{extension}"));
         fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 }

@@ -26,16 +26,23 @@ struct Figure {
     value: f64,
     /// Of what.
     unit: String,
+    /// What was measured beside it in the same run; empty if nothing was.
+    #[serde(default)]
+    peer: String,
+    /// How it compares with that.
+    #[serde(default)]
+    ratio: Option<f64>,
     /// What it should be, in words; empty if it is only there to be compared with.
     budget: String,
     /// Whether it is; `None` without a budget.
     ok: Option<bool>,
-    /// How it compares with what it was measured against in the same run, if it was.
-    #[serde(default)]
-    ratio: Option<f64>,
 }
 
-/// Runs the benchmarks; `selection` replaces `--workspace`.
+/// The package of the benchmarks with budgets, and the folder of their sources.
+const PACKAGE: (&str, &str) = ("tidegate-bench", "tests/bench/benches");
+
+/// Runs the benchmarks, or those that are named; what begins with a dash is handed to `cargo bench` as it is, with
+/// all that follows.
 pub fn bench(selection: &[String]) -> Result<()> {
     let target = root().join("target");
     let folder = target.join("tidegate-bench");
@@ -45,27 +52,27 @@ pub fn bench(selection: &[String]) -> Result<()> {
     }
     fs::create_dir_all(&folder).with_context(|| format!("could not create {}", folder.display()))?;
 
-    let mut command = cargo(&["bench"]);
-    if selection.is_empty() {
-        command.arg("--workspace");
-    }
-    command.args(selection.iter().map(String::as_str)).env("TIDEGATE_BENCH_DIR", &folder);
+    // One that fails does not hide what the others say.
+    let mut command = cargo(&["bench", "--no-fail-fast"]);
+    command.args(arguments(selection, &benches()?)?).env("TIDEGATE_BENCH_DIR", &folder);
     if std::env::var_os("TIDEGATE_ENVOY").is_none_or(|path| path.is_empty()) {
         command.env("TIDEGATE_ENVOY", crate::suite::find_envoy(None).context("some benchmarks need a real Envoy")?);
     }
     if let Some(cluster) = crate::cluster::find_for(selection)? {
         command.env("TIDEGATE_CLUSTER", cluster);
     }
-    run(&mut command)?;
+    let ran = run(&mut command);
 
     let figures = gather(&folder)?;
     if figures.is_empty() {
+        ran?;
         bail!("no benchmark left a figure in {}", folder.display());
     }
     let table = table(&figures, &machine());
     let path = target.join("bench.md");
     fs::write(&path, &table).with_context(|| format!("could not write {}", path.display()))?;
     println!("\n{table}\nwritten to {}", path.display());
+    ran.context("a benchmark failed, so the table may lack some of its figures")?;
     let missed: Vec<String> = figures
         .iter()
         .filter(|figure| figure.ok == Some(false))
@@ -76,6 +83,37 @@ pub fn bench(selection: &[String]) -> Result<()> {
         bail!("{} of {budgets} budgets are missed: {}", missed.len(), missed.join("; "));
     }
     Ok(())
+}
+
+/// The names of the benchmarks with budgets.
+fn benches() -> Result<Vec<String>> {
+    let folder = root().join(PACKAGE.1);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| format!("could not list {}", folder.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// What to hand to `cargo bench`: all benchmarks, the engine's own included, or those that are named.
+fn arguments(selection: &[String], benches: &[String]) -> Result<Vec<String>> {
+    let (names, flags) = selection.split_at(selection.iter().take_while(|word| !word.starts_with('-')).count());
+    let mut arguments: Vec<String> = match names {
+        [] if flags.is_empty() => ["-p", PACKAGE.0, "-p", "tidegate-actors"].map(str::to_owned).into(),
+        _ => ["-p", PACKAGE.0].map(str::to_owned).into(),
+    };
+    for name in names {
+        if !benches.contains(name) {
+            bail!("there is no benchmark `{name}`; there are {}", benches.join(", "));
+        }
+        arguments.extend(["--bench".to_owned(), name.clone()]);
+    }
+    arguments.extend_from_slice(flags);
+    Ok(arguments)
 }
 
 /// The figures in a folder, in the order of its files' names.
@@ -99,7 +137,9 @@ fn gather(folder: &Path) -> Result<Vec<Figure>> {
 
 /// The table in Markdown.
 fn table(figures: &[Figure], machine: &str) -> String {
-    let mut text = String::from("| benchmark | figure | measured | budget | ratio | |\n|---|---|---:|---|---:|---|\n");
+    let mut text = String::from(
+        "| benchmark | what | measured | peer or floor | ratio | budget | |\n|---|---|---:|---|---:|---|---|\n",
+    );
     let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
     for figure in figures {
         let ratio = figure.ratio.map(|ratio| format!("{}x", number(ratio))).unwrap_or_default();
@@ -111,11 +151,12 @@ fn table(figures: &[Figure], machine: &str) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(
             text,
-            "| {} | {} | {} {} | {} | {ratio} | {verdict} |",
+            "| {} | {} | {} {} | {} | {ratio} | {} | {verdict} |",
             cell(&figure.bench),
             cell(&figure.figure),
             number(figure.value),
             cell(&figure.unit),
+            cell(&figure.peer),
             cell(&figure.budget),
         );
     }
@@ -146,7 +187,7 @@ fn number(value: f64) -> String {
     format!("{sign}{grouped}{point}{fraction}")
 }
 
-/// What this machine is, what it ran, and when.
+/// What this machine is and what it ran. Without a date: the commit says what was measured.
 fn machine() -> String {
     let file = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let field = |text: &str, name: &str| {
@@ -165,8 +206,7 @@ fn machine() -> String {
     let changed = output(Command::new("git").args(["status", "--porcelain"]).current_dir(root()));
     let changed = if changed.is_some_and(|text| !text.is_empty()) { " with changes" } else { "" };
     let commit = commit.map_or_else(String::new, |commit| format!(", commit {commit}{changed}"));
-    let date = output(Command::new("date").args(["-u", "+%Y-%m-%d"])).unwrap_or_default();
-    format!("{cpu}, {cores} cores{memory}, Linux {}, {rustc}{commit}, {date}", kernel.trim())
+    format!("{cpu}, {cores} cores{memory}, Linux {}, {rustc}{commit}", kernel.trim())
 }
 
 #[cfg(test)]
@@ -179,9 +219,10 @@ mod tests {
             figure: figure.to_owned(),
             value,
             unit: "us".to_owned(),
+            peer: "82.3 us | 500".to_owned(),
+            ratio: ok.then_some(1.5),
             budget: "at most 200 us".to_owned(),
             ok: Some(ok),
-            ratio: ok.then_some(1.5),
         }
     }
 
@@ -189,15 +230,15 @@ mod tests {
     fn the_table_has_a_line_a_figure_and_names_the_machine() {
         let table = table(&[mk_figure("p50", 123.4, true), mk_figure("p99 | all", 12_345.6, false)], "a machine");
         let lines: Vec<&str> = table.lines().collect();
-        assert_eq!(lines[2], "| change | p50 | 123 us | at most 200 us | 1.50x | met |");
-        assert_eq!(lines[3], "| change | p99 \\| all | 12,346 us | at most 200 us |  | **missed** |");
+        assert_eq!(lines[2], "| change | p50 | 123 us | 82.3 us \\| 500 | 1.50x | at most 200 us | met |");
+        assert_eq!(lines[3], "| change | p99 \\| all | 12,346 us | 82.3 us \\| 500 |  | at most 200 us | **missed** |");
         assert_eq!(lines[5], "Measured on a machine.");
     }
 
     #[test]
     fn figures_are_gathered_and_a_line_that_is_none_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let line = r#"{"bench":"change","figure":"p50","value":1,"unit":"us","budget":"at most 200 us","ok":true,"ratio":1.5}"#;
+        let line = r#"{"bench":"change","figure":"p50","value":1,"unit":"us","peer":"82.3 us | 500","budget":"at most 200 us","ok":true,"ratio":1.5}"#;
         fs::write(folder.path().join("b.json"), format!("{line}\n\n")).unwrap();
         fs::write(folder.path().join("a.txt"), "not read").unwrap();
         assert_eq!(gather(folder.path()).unwrap(), [mk_figure("p50", 1.0, true)]);
@@ -205,6 +246,20 @@ mod tests {
         fs::write(folder.path().join("c.json"), format!("{line}\n{{}}\n")).unwrap();
         let message = format!("{:#}", gather(folder.path()).unwrap_err());
         assert!(message.contains("c.json:2"), "{message}");
+    }
+
+    #[test]
+    fn benchmarks_are_chosen_by_name_and_a_wrong_name_is_told_the_right_ones() {
+        let benches = ["change", "decode"].map(str::to_owned);
+        let choose = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            arguments(&words, &benches).map(|arguments| arguments.join(" "))
+        };
+        assert_eq!(choose(&[]).unwrap(), "-p tidegate-bench -p tidegate-actors");
+        assert_eq!(choose(&["decode"]).unwrap(), "-p tidegate-bench --bench decode");
+        assert_eq!(choose(&["decode", "--no-run"]).unwrap(), "-p tidegate-bench --bench decode --no-run");
+        let message = choose(&["held"]).unwrap_err().to_string();
+        assert!(message.contains("`held`") && message.contains("change, decode"), "{message}");
     }
 
     #[test]

@@ -44,7 +44,7 @@ enum Command {
     },
     /// Run every benchmark and write their figures to target/bench.md; fails if a budget is missed.
     Bench {
-        /// What to hand to `cargo bench` instead of `--workspace`, such as `--bench change`.
+        /// Names of benchmarks, such as `decode`; all without one. From the first dash on, arguments for `cargo bench`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         cargo: Vec<String>,
     },

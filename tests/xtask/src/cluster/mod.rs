@@ -5,6 +5,7 @@
 //! removed.
 
 mod build;
+mod toolchain;
 
 use std::fs::{self, File};
 use std::io;
@@ -15,6 +16,7 @@ use std::time::SystemTime;
 use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
+use self::toolchain::Toolchain;
 use crate::locate::LocateOptions;
 use crate::run::{root, shown, title};
 
@@ -49,8 +51,9 @@ pub fn find() -> Result<PathBuf> {
     fs::create_dir_all(&folder).with_context(|| format!("could not create {}", folder.display()))?;
 
     let source = root().join("tests/cluster");
-    let go = build::Go::find(&source)?;
-    let place = folder.join(key(&source, go.version())?);
+    let toolchain = toolchain(&cache)?;
+    let go = build::Go::new(&source, &toolchain);
+    let place = folder.join(key(&source, &toolchain.version)?);
     let lock_path = folder.join("lock");
     let lock = File::create(&lock_path).with_context(|| format!("could not create {}", lock_path.display()))?;
     lock.lock().with_context(|| format!("could not lock {}", lock_path.display()))?;
@@ -67,6 +70,18 @@ pub fn find() -> Result<PathBuf> {
     let program = place.join(PROGRAM);
     eprintln!("cluster program at {}", program.display());
     Ok(program)
+}
+
+/// The Go that builds the program.
+fn toolchain(cache: &Path) -> Result<Toolchain> {
+    let module = fs::read_to_string(root().join("tests/cluster/go.mod")).context("could not read go.mod")?;
+    Toolchain::find(&module, cache)
+}
+
+/// The `gofmt` of that Go.
+pub fn gofmt() -> Result<PathBuf> {
+    let cache = LocateOptions::from_environment(None).cache.context("there is no cache: set TIDEGATE_CACHE")?;
+    Ok(toolchain(&cache)?.gofmt())
 }
 
 /// The program for tests or benchmarks. Who runs a selection may need none: then that there is none is only said, and
