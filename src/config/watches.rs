@@ -92,7 +92,11 @@ impl Watches {
 
     pub(crate) fn check(&self, check: &mut Check<'_>) {
         for (index, pattern) in self.allow.iter().enumerate() {
-            check.ensure(is_pattern(pattern), &format!("allow[{index}]"), "must be like widgets.example.com/v1 or *.example.com");
+            check.ensure(
+                is_pattern(pattern),
+                &format!("allow[{index}]"),
+                "must be like widgets.example.com/v1 or *.example.com",
+            );
         }
         let mut seen = Vec::new();
         for (index, watched) in self.initial.iter().enumerate() {

@@ -140,7 +140,11 @@ async fn a_type_whose_definition_is_deleted_is_absent_promptly_and_after_its_las
     service.tell("DELETED", &definition).await;
     service.rig.server.tell("things", &event("DELETED", &thing("a", "12"))).await;
     until("absent", PROMPT, || is_absent(&informer)).await;
-    assert_eq!(names(&informer), ["b", "b2"], "the delete that was on its way was heard; absence alone deletes nothing");
+    assert_eq!(
+        names(&informer),
+        ["b", "b2"],
+        "the delete that was on its way was heard; absence alone deletes nothing"
+    );
     // And back again.
     service.rig.server.set("things", Some(vec![thing("c", "20")]));
     service.tell("ADDED", &definition).await;
@@ -279,7 +283,8 @@ async fn without_the_permission_for_definitions_the_rule_is_named_and_groups_tel
     let grants = service.register(grants()).await;
     until("degraded", PROMPT, || service.child().0 == State::Degraded).await;
     let reason = service.child().1;
-    let rule = r#"{apiGroups: ["apiextensions.k8s.io"], resources: ["customresourcedefinitions"], verbs: ["list", "watch"]}"#;
+    let rule =
+        r#"{apiGroups: ["apiextensions.k8s.io"], resources: ["customresourcedefinitions"], verbs: ["list", "watch"]}"#;
     assert!(reason.contains(rule), "{reason}");
     until("absent", PATIENCE, || is_absent(&grants)).await;
     service.rig.server.set("grants", Some(vec![thing("g", "3")]));

@@ -128,8 +128,13 @@ impl Registrar {
             self.limit,
             named.join(", ")
         );
-        let problem =
-            Problem { place: source.to_string(), object: None, field: String::new(), reason, serving: Serving::Nothing };
+        let problem = Problem {
+            place: source.to_string(),
+            object: None,
+            field: String::new(),
+            reason,
+            serving: Serving::Nothing,
+        };
         if shared.problems.set(&scope(source), id, problem.clone()) {
             tracing::warn!(%source, reason = problem.reason, "too many types were discovered");
         }
