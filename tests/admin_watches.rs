@@ -8,8 +8,8 @@ mod admin_rig;
 use std::sync::Arc;
 
 use serde_json::json;
-use tidegate::admin::{Catalogue, Slot, SyncPhase};
 use tidegate::admin::watches::WatchRegistry;
+use tidegate::admin::{Catalogue, Slot, SyncPhase};
 use tidegate::config::{WatchedType, Watches};
 use tidegate_actors::env::Env;
 

@@ -134,7 +134,7 @@ async fn a_type_whose_definition_is_deleted_is_absent_promptly_and_after_its_las
     let service = mk_service(None, Ok(vec![definition.clone()]), |_| {}).await;
     service.rig.server.set("things", Some(vec![thing("a", "3"), thing("b", "4")]));
     let informer = service.register(things()).await;
-    service.rig.server.tell("things", &event("ADDED", &thing("b2", "5"))).await;
+    service.rig.server.tell("things", &event("ADDED", &thing("b2", "8"))).await;
     until("it is watched", PATIENCE, || names(&informer) == ["a", "b", "b2"]).await;
     service.rig.server.set("things", None);
     service.tell("DELETED", &definition).await;
@@ -178,7 +178,7 @@ async fn a_version_that_nobody_asked_for_is_not_read_and_the_type_is_absent_with
     let service = mk_service(None, Ok(vec![mk_definition("things", "Thing", &["v1"])]), |_| {}).await;
     service.rig.server.set("things", Some(vec![thing("a", "3")]));
     let informer = service.register(things()).await;
-    service.rig.server.tell("things", &event("ADDED", &thing("b", "5"))).await;
+    service.rig.server.tell("things", &event("ADDED", &thing("b", "8"))).await;
     until("it is watched", PATIENCE, || names(&informer) == ["a", "b"]).await;
     service.rig.server.set("things", None);
     service.tell("MODIFIED", &mk_definition("things", "Thing", &["v3", "v2"])).await;
