@@ -212,7 +212,7 @@ impl Server {
         let told = || {
             let watches = self.watches.lock();
             let of = watches.iter().filter(|(path, live)| path.ends_with(plural) && !live.0.is_closed());
-            of.map(|(_, live)| live.say(text)).count() > 0
+            of.inspect(|(_, live)| _ = live.say(text)).count() > 0
         };
         let all = async {
             while !told() {
