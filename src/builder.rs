@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tidegate_actors::correlation::{Correlation, Graph, Taps};
 use tidegate_actors::env::Env;
 use tidegate_actors::id::{Name, ResourceType};
-use tidegate_actors::informer::Informer;
+use tidegate_actors::informer::{Informer, InformerFactory};
 use tidegate_actors::problem::Problems;
 use tidegate_actors::publisher::{self, Publisher};
 use tidegate_actors::source::Source;
@@ -32,6 +32,8 @@ pub struct SourceContext<'a> {
     pub catalogue: &'a Arc<Catalogue>,
     /// How much may be taken in.
     pub limits: &'a Limits,
+    /// Where its types are registered.
+    pub factory: &'a InformerFactory,
 }
 
 /// A source, and what must run for it to work.
@@ -40,6 +42,8 @@ pub struct SourceParts {
     pub source: Arc<dyn Source>,
     /// Children of the supervisor, started before the first list and stopped after the last.
     pub children: Vec<ChildSpec>,
+    /// Children that may register types of the source: started after it is known, stopped before it goes.
+    pub registrars: Vec<ChildSpec>,
     /// Takes the objects' conditions back, so fast; without it they are in the API only.
     pub status: Option<(Arc<dyn StatusSink>, WriteRate)>,
 }
@@ -47,7 +51,7 @@ pub struct SourceParts {
 impl SourceParts {
     /// A source that needs nothing else to run, and takes nothing back.
     pub fn new(source: impl Source) -> Self {
-        Self { source: Arc::new(source), children: Vec::new(), status: None }
+        Self { source: Arc::new(source), children: Vec::new(), registrars: Vec::new(), status: None }
     }
 }
 

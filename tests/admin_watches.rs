@@ -8,8 +8,8 @@ mod admin_rig;
 use std::sync::Arc;
 
 use serde_json::json;
-use tidegate::admin::Catalogue;
 use tidegate::admin::watches::WatchRegistry;
+use tidegate::admin::{Catalogue, Slot, SyncPhase};
 use tidegate::config::{WatchedType, Watches};
 use tidegate_actors::env::Env;
 
@@ -84,6 +84,26 @@ async fn what_the_config_allows_no_more_is_unwatched_and_comes_back_when_it_does
     let origins: Vec<_> = listed["items"].as_array().unwrap().iter().map(|w| w["origin"].clone()).collect();
     assert_eq!(origins, ["config", "request"]);
     assert_eq!(rig.change("DELETE", "/api/v1/watches/gadgets.example.com/v1", None).await.status, 409);
+}
+
+#[tokio::test]
+async fn a_type_that_was_merely_discovered_can_be_asked_for_and_nobody_waits_for_it() {
+    let rig = mk_rig().await;
+    let resource_type = mk_widget().resource_type().unwrap();
+    let slot = mk_slot("demo", &resource_type, SyncPhase::Pending(None));
+    *rig.shelf.slots.lock() = vec![Slot { discovered: true, ..slot.clone() }];
+    let missing = async || rig.get("/readyz").await.json()["missing"].to_string();
+    assert!(!missing().await.contains("widgets"), "{}", missing().await);
+    let listed = rig.get("/api/v1/resources").await.json();
+    assert_eq!(listed["items"][0]["discovered"], true);
+    assert!(rig.watches.add(mk_widget()).await.unwrap());
+
+    rig.watches.remove("widgets.example.com/v1").await.unwrap();
+    *rig.shelf.slots.lock() = vec![slot];
+    assert!(missing().await.contains("widgets"), "{}", missing().await);
+    assert!(rig.get("/api/v1/resources").await.json()["items"][0].get("discovered").is_none());
+    let refused = rig.watches.add(mk_widget()).await.unwrap_err();
+    assert!(refused.to_string().contains("is watched already"), "{refused}");
 }
 
 #[tokio::test]

@@ -184,7 +184,7 @@ impl Catalogue for Nothing {
     fn slots(&self) -> Vec<Slot> {
         let resource_type = ResourceType::new("example.com", "v1", "Widget", "widgets", Scope::Namespaced);
         let phase = SyncPhase::Stale("the directory went away".to_owned());
-        vec![Slot { source: "demo".into(), resource_type, objects: 12, phase, age: None }]
+        vec![Slot { source: "demo".into(), resource_type, discovered: false, objects: 12, phase, age: None }]
     }
 
     fn objects(&self, _: &str, _: &ResourceType) -> Vec<Arc<Object>> {

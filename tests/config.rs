@@ -264,12 +264,15 @@ sources:
   - {resource: services, labels: 'a in (', fields: nonsense}
   - {resource: services, namespaces: ['-']}
   max_object_size: 1
+  discover: ['*.example.com', widgets.example.com/v1, '*', a/b/c]
 ";
     let found = problems(text);
     let has = |line: u32, part: &str| {
         let place = format!("etc/tidegate.yaml:{line}:");
         assert!(found.iter().any(|p| p.starts_with(&place) && p.contains(part)), "{line} {part}: {found:#?}");
     };
+    has(12, "discover[2]: must name a group");
+    has(12, "discover[3]: must be like *.example.com");
     has(4, "sources[0].namespaces[1]: is no namespace's name");
     has(4, "sources[0].namespaces[2]: is listed twice");
     has(5, "page_size: must be between 1 and 10000");
@@ -280,7 +283,7 @@ sources:
     has(10, "types[2].namespaces[0]: is no namespace's name");
     has(10, "is the second entry for this resource type");
     has(11, "max_object_size: must be at least 1KiB");
-    assert_eq!(found.len(), 10, "{found:#?}");
+    assert_eq!(found.len(), 12, "{found:#?}");
 }
 
 /// Every key of a schema, with `[]` for what is inside a list.

@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _, stream};
 
 use crate::env::Env;
 use crate::id::{Name, ObjectKey, ResourceType};
@@ -85,6 +86,14 @@ pub trait Source: Send + Sync + 'static {
 
     /// Lists, then watches one resource type; with `from`, resumes there without a list if it can, else lists.
     fn open(&self, resource_type: &ResourceType, from: Option<Cursor>) -> SourceStream;
+
+    /// Resolves when, after this call, the source hears that a type has come: whoever waits because the type was
+    /// [`Absent`](SourceError::Absent) looks again at once. It may resolve for nothing. A source that hears nothing of
+    /// types leaves this as it is, and is asked now and then.
+    fn arrival(&self, resource_type: &ResourceType) -> BoxFuture<'static, ()> {
+        let _ = resource_type;
+        std::future::pending().boxed()
+    }
 }
 
 /// A stream that ends at once: for a type that the source does not have, say.

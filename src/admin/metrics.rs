@@ -26,6 +26,8 @@ pub const METRICS: &[(&str, Kind, Unit, &str)] = &[
     ("tidegate_kubernetes_watches", Gauge, Unit::Count, "Watches on a connection to an API server."),
     ("tidegate_sync_age_seconds", Gauge, Unit::Seconds, "Time since a source last told anything of a type."),
     ("tidegate_store_objects", Gauge, Unit::Count, "Objects held, by source and type."),
+    ("tidegate_discovered_types", Gauge, Unit::Count, "Types watched because they match a pattern, by source."),
+    ("tidegate_type_changes_total", Counter, Unit::Count, "Types of a cluster that came, changed or went."),
     ("tidegate_handler_panics_total", Counter, Unit::Count, "Panics in an event handler."),
     ("tidegate_status_writes_total", Counter, Unit::Count, "Statuses written back to a source, by outcome."),
     ("tidegate_workqueue_depth", Gauge, Unit::Count, "Keys waiting in a work queue."),

@@ -41,7 +41,7 @@ pub struct Lack {
 }
 
 impl Readiness {
-    /// Puts together what is known. `required` are types as `plural.group`; empty: every slot, and whatever is
+    /// Puts together what is known. `required` are types as `plural.group`; empty: every slot that was not merely discovered, and whatever is
     /// `unserved`: read by somebody, and served by no source.
     pub fn assess(
         slots: &[Slot],
@@ -53,7 +53,7 @@ impl Readiness {
         let mut missing = Vec::new();
         let mut concerns = Vec::new();
         for slot in slots {
-            let needed = required.is_empty() || required.contains(&type_name(slot));
+            let needed = if required.is_empty() { !slot.discovered } else { required.contains(&type_name(slot)) };
             let lack =
                 |reason: String| Lack { what: "type", name: format!("{}:{}", slot.source, slot.resource_type), reason };
             match &slot.phase {

@@ -140,6 +140,8 @@ pub struct Slot {
     pub source: Name,
     /// What it is.
     pub resource_type: ResourceType,
+    /// It was discovered, and nobody asked for it by name.
+    pub discovered: bool,
     /// How many objects are held.
     pub objects: usize,
     /// How it stands with its source.

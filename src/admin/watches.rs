@@ -250,7 +250,8 @@ impl WatchRegistry {
         }
         let known = |slot: &super::state::Slot| {
             let other = &slot.resource_type;
-            (other.group(), other.plural()) == (resource_type.group(), resource_type.plural())
+            // What was merely discovered is there for the asking.
+            !slot.discovered && (other.group(), other.plural()) == (resource_type.group(), resource_type.plural())
         };
         if self.inner.catalogue.slots().iter().any(known) {
             return Err(WatchError::BuiltIn(watched.resource));

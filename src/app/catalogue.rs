@@ -39,6 +39,7 @@ impl Catalogue for Types {
             Slot {
                 source: status.source,
                 resource_type: status.resource_type,
+                discovered: informer.is_optional(),
                 objects: status.objects,
                 phase,
                 age: informer.lister().age(),

@@ -49,7 +49,7 @@ pub(super) fn watcher(factory: &InformerFactory, correlation: &Correlation<Outpu
         let (factory, correlation) = (factory.clone(), correlation.clone());
         async move {
             let all = async {
-                for informer in factory.informers() {
+                for informer in factory.informers().into_iter().filter(|informer| !informer.is_optional()) {
                     informer.lister().settled().await;
                     correlation.check_gate();
                 }

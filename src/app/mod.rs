@@ -107,7 +107,7 @@ pub struct App {
     /// The correlations that read stores: the gateway's, and those that another binary brought along.
     correlations: Correlations,
     /// What runs for each source beside its reflectors, by the source's name.
-    source_children: Mutex<BTreeMap<Name, Vec<Name>>>,
+    source_children: Mutex<BTreeMap<Name, sources::SourceChildren>>,
 }
 
 impl App {

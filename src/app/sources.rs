@@ -40,6 +40,13 @@ pub(super) fn unserved(
     })
 }
 
+/// The names of a source's children, as [`SourceParts`](crate::builder::SourceParts) has them.
+#[derive(Default)]
+pub(super) struct SourceChildren {
+    children: Vec<Name>,
+    registrars: Vec<Name>,
+}
+
 impl App {
     /// The gateway's correlation, and those that another binary brought along.
     pub(super) async fn add_correlations(&self, tidegate: &Tidegate, config: &Config) -> anyhow::Result<()> {
@@ -72,13 +79,15 @@ impl App {
             problems: &self.problems,
             catalogue: &catalogue,
             limits: &config.limits,
+            factory: &self.factory,
         };
         let parts = make(source, &context).map_err(|error| anyhow!("source `{}`: {error}", source.name))?;
         let mut children: Vec<Name> = parts.children.iter().map(|child| child.name().clone()).collect();
         let takes_status = parts.status.is_some();
         let status = parts.status.map(|(sink, rate)| self.writer.spec(&name, sink, rate));
         children.extend(status.iter().map(|child| child.name().clone()));
-        self.source_children.lock().insert(name.clone(), children);
+        let registrars = parts.registrars.iter().map(|child| child.name().clone()).collect();
+        self.source_children.lock().insert(name.clone(), SourceChildren { children, registrars });
         for child in parts.children {
             self.add(child).await?;
         }
@@ -108,12 +117,19 @@ impl App {
         for resource_type in self.watches.list().iter().filter_map(|watch| watch.watched.resource_type().ok()) {
             self.factory.register(&name, resource_type, RegisterOptions::default()).await?;
         }
+        for child in parts.registrars {
+            self.add(child).await?;
+        }
         Ok(())
     }
 
     /// Takes a source away, with everything that came from it.
     pub(super) async fn remove_source(&self, name: &str) -> anyhow::Result<()> {
         let name = Name::from(name);
+        let SourceChildren { children, registrars } = self.source_children.lock().remove(&name).unwrap_or_default();
+        for child in &registrars {
+            self.supervisor.remove(child).await?;
+        }
         let correlations = self.correlations.read().clone();
         for correlation in correlations {
             for resource_type in correlation.resource_types() {
@@ -121,7 +137,6 @@ impl App {
             }
         }
         self.factory.remove_source(&name).await?;
-        let children = self.source_children.lock().remove(&name).unwrap_or_default();
         for child in children.iter().rev() {
             self.supervisor.remove(child).await?;
         }

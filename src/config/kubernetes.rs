@@ -9,6 +9,7 @@ use tidegate_actors::store::Selector;
 use super::problem::Check;
 use super::registry::SectionType;
 use super::values::{ByteSize, Period};
+use super::watches::is_pattern;
 
 /// A cluster, watched through its API server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +24,10 @@ pub struct Kubernetes {
     pub namespaces: Vec<String>,
     /// What is watched of single resource types, where that is less than everything.
     pub types: Vec<KubernetesType>,
+    /// Patterns of resource types that are watched as they come, without being asked for by name: `*.example.com`
+    /// (any version), `widgets.example.com/v1`. A star stands for any text without a slash. `limits.watches` says how
+    /// many types may be watched so.
+    pub discover: Vec<String>,
     /// How many objects a page of a list has.
     pub page_size: u32,
     /// Whether lists may come as streams, which costs the API server less memory. One that cannot is asked for pages.
@@ -109,6 +114,7 @@ impl Default for Kubernetes {
             context: None,
             namespaces: Vec::new(),
             types: Vec::new(),
+            discover: Vec::new(),
             page_size: 500,
             streaming_lists: true,
             watch_timeout: Period::from_secs(300),
@@ -139,6 +145,14 @@ impl SectionType for Kubernetes {
             of.check(&key, check);
             check.ensure(!seen.contains(&&of.resource), &key, "is the second entry for this resource type");
             seen.push(&of.resource);
+        }
+        for (index, pattern) in self.discover.iter().enumerate() {
+            let key = format!("discover[{index}]");
+            check.ensure(is_pattern(pattern), &key, "must be like *.example.com or widgets.example.com/v1");
+            let grouped = pattern.split('/').next().is_some_and(|name| name.contains('.'));
+            let remedy = "must name a group, as *.example.com does; types of the core group never come or go, and are \
+                          asked for in `watches`";
+            check.ensure(grouped || !is_pattern(pattern), &key, remedy);
         }
         let sensible = (1..=10_000).contains(&self.page_size);
         check.ensure(sensible, "page_size", "must be between 1 and 10000");

@@ -60,6 +60,7 @@ pub use publish::{JsonFile, Publish};
 pub use registry::{Registry, Section, SectionType};
 pub use source::{Directory, SourceConfig, WatchMode};
 pub use values::{ByteSize, Period, Switch, Token};
+pub(crate) use watches::matches;
 pub use watches::{NotAllowed, WatchedScope, WatchedType, Watches};
 pub use xds::Xds;
 

@@ -82,9 +82,7 @@ impl From<&ResourceType> for WatchedType {
 impl Watches {
     /// Whether the allowlist permits a type.
     pub fn allows(&self, resource_type: &ResourceType) -> bool {
-        let versioned = resource_type.to_string();
-        let bare = versioned.split_once('/').map_or(versioned.as_str(), |(name, _)| name);
-        self.allow.iter().any(|pattern| glob(pattern, if pattern.contains('/') { &versioned } else { bare }))
+        matches(&self.allow, resource_type)
     }
 
     /// Why a type may not be watched, naming the entry that is missing.
@@ -94,10 +92,11 @@ impl Watches {
 
     pub(crate) fn check(&self, check: &mut Check<'_>) {
         for (index, pattern) in self.allow.iter().enumerate() {
-            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.*".contains(c);
-            let parts: Vec<&str> = pattern.split('/').collect();
-            let good = parts.len() <= 2 && parts.iter().all(|part| !part.is_empty() && part.chars().all(plain));
-            check.ensure(good, &format!("allow[{index}]"), "must be like widgets.example.com/v1 or *.example.com");
+            check.ensure(
+                is_pattern(pattern),
+                &format!("allow[{index}]"),
+                "must be like widgets.example.com/v1 or *.example.com",
+            );
         }
         let mut seen = Vec::new();
         for (index, watched) in self.initial.iter().enumerate() {
@@ -112,6 +111,20 @@ impl Watches {
             }
         }
     }
+}
+
+/// Whether one of some patterns is of a type.
+pub(crate) fn matches(patterns: &[String], resource_type: &ResourceType) -> bool {
+    let versioned = resource_type.to_string();
+    let bare = versioned.split_once('/').map_or(versioned.as_str(), |(name, _)| name);
+    patterns.iter().any(|pattern| glob(pattern, if pattern.contains('/') { &versioned } else { bare }))
+}
+
+/// Whether a text can be a pattern of types.
+pub(super) fn is_pattern(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.*".contains(c);
+    let parts: Vec<&str> = text.split('/').collect();
+    parts.len() <= 2 && parts.iter().all(|part| !part.is_empty() && part.chars().all(plain))
 }
 
 /// A type that the allowlist does not permit.

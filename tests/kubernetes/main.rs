@@ -22,3 +22,5 @@ mod credentials;
 mod engine;
 
 mod service;
+
+mod types;

@@ -94,6 +94,10 @@ pub struct Server {
     tokens: Arc<Mutex<Vec<String>>>,
     /// Once the script is over: what it has, by plural.
     objects: Arc<Mutex<Option<Objects>>>,
+    /// What it answers to a path, before anything else.
+    fixed: Arc<Mutex<BTreeMap<String, (u16, String)>>>,
+    /// Watches of what it has, by path.
+    watches: Arc<Mutex<Vec<(String, Live)>>>,
     /// Connections that were accepted.
     pub accepted: Arc<AtomicUsize>,
     /// The certificate to trust, in PEM; none without TLS.
@@ -128,6 +132,8 @@ impl Server {
             asked: Arc::default(),
             tokens: Arc::default(),
             objects: Arc::default(),
+            fixed: Arc::default(),
+            watches: Arc::default(),
             accepted: Arc::default(),
             authority,
         };
@@ -186,6 +192,36 @@ impl Server {
         *self.objects.lock() = Some(objects);
     }
 
+    /// What it answers to a path from now on.
+    pub fn answer_to(&self, path: &str, status: u16, text: impl Into<String>) {
+        self.fixed.lock().insert(path.to_owned(), (status, text.into()));
+    }
+
+    /// It has these objects of a plural from now on; `None`: it has no such type.
+    pub fn set(&self, plural: &str, items: Option<Vec<String>>) {
+        let mut objects = self.objects.lock();
+        let objects = objects.get_or_insert_default();
+        match items {
+            Some(items) => objects.insert(plural.to_owned(), items),
+            None => objects.remove(plural),
+        };
+    }
+
+    /// Tells something to all watches of a plural, as soon as there is one.
+    pub async fn tell(&self, plural: &str, text: &str) {
+        let told = || {
+            let watches = self.watches.lock();
+            let of = watches.iter().filter(|(path, live)| path.ends_with(plural) && !live.0.is_closed());
+            of.inspect(|(_, live)| _ = live.say(text)).count() > 0
+        };
+        let all = async {
+            while !told() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(crate::rig::PATIENCE, all).await.expect("nobody watches it");
+    }
+
     fn of_objects(&self, uri: &http::Uri) -> Reply {
         let objects = self.objects.lock();
         let Some(objects) = &*objects else {
@@ -199,8 +235,8 @@ impl Server {
         }
         if query.contains("watch=true") {
             let (reply, live) = Reply::live();
-            // It stays open for as long as the test runs.
-            std::mem::forget(live);
+            // It stays open for as long as the server is there.
+            self.watches.lock().push((uri.path().to_owned(), live));
             return reply;
         }
         Reply::new(200, page("7", "", &items.iter().map(String::as_str).collect::<Vec<_>>()))
@@ -213,7 +249,8 @@ impl Server {
         self.asked.lock().push(request.uri().path_and_query().unwrap().to_string());
         let token = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
         self.tokens.lock().push(token.unwrap_or_default());
-        let reply = self.script.lock().pop_front();
+        let fixed = self.fixed.lock().get(request.uri().path()).cloned().map(|(status, text)| Reply::new(status, text));
+        let reply = fixed.or_else(|| self.script.lock().pop_front());
         let reply = reply.unwrap_or_else(|| self.of_objects(request.uri()));
         if reply.never {
             std::future::pending::<()>().await;

@@ -80,7 +80,14 @@ impl LogLevel for Level {
 }
 
 pub fn mk_slot(source: &str, resource_type: &ResourceType, phase: SyncPhase) -> Slot {
-    Slot { source: source.into(), resource_type: resource_type.clone(), objects: 0, phase, age: None }
+    Slot {
+        source: source.into(),
+        resource_type: resource_type.clone(),
+        discovered: false,
+        objects: 0,
+        phase,
+        age: None,
+    }
 }
 
 pub fn mk_route_type() -> ResourceType {

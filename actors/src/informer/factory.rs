@@ -71,17 +71,19 @@ impl InformerFactory {
     /// Forgets a source: all its types are unregistered.
     ///
     /// # Errors
-    /// When an actor of it cannot be stopped, or somebody registers types of it at the same time.
+    /// None.
     pub async fn remove_source(&self, name: &str) -> Result<(), InformerError> {
-        for informer in self.informers().iter().filter(|informer| &**informer.source() == name) {
-            self.unregister(name, informer.resource_type()).await?;
-        }
+        let _changing = self.inner.changing.lock().await;
+        // From here on nothing of it can be registered, so that nothing of it is left.
         self.inner.sources.write().remove(name);
+        for informer in self.informers().iter().filter(|informer| &**informer.source() == name) {
+            self.remove_slot(informer).await;
+        }
         Ok(())
     }
 
     /// Watches a type of a source, from now on or from the start on. A type that is registered already stays as
-    /// it is, and gets the indexes that it lacks.
+    /// it is, and gets the indexes that it lacks. One that is optional gives way to another version of it that is not.
     ///
     /// # Errors
     /// When there is no such source, the type is registered in another version, or the supervisor is stopping.
@@ -93,6 +95,9 @@ impl InformerFactory {
     ) -> Result<Informer, InformerError> {
         let _changing = self.inner.changing.lock().await;
         if let Some(registered) = self.get(source, &resource_type) {
+            if !options.optional {
+                registered.want();
+            }
             for (name, function) in options.indexes {
                 if !registered.lister().has_index(&name) {
                     registered.lister().add_index(&name, function);
@@ -101,7 +106,17 @@ impl InformerFactory {
             return Ok(registered);
         }
         let source = self.source(source, &resource_type)?;
-        self.refuse_other_version(source.name(), &resource_type)?;
+        match self.other_version(source.name(), &resource_type) {
+            None => {}
+            Some(other) if other.is_optional() && !options.optional => self.remove_slot(&other).await,
+            Some(other) => {
+                return Err(InformerError::OtherVersion {
+                    source_name: source.name().clone(),
+                    wanted: resource_type,
+                    registered: other.resource_type().clone(),
+                });
+            }
+        }
         let Inner { env, supervisor, problems, .. } = &*self.inner;
         let informer = Informer::new(source, &resource_type, options, env, problems, supervisor);
         let started = async {
@@ -124,16 +139,20 @@ impl InformerFactory {
     /// When it is not registered.
     pub async fn unregister(&self, source: &str, resource_type: &ResourceType) -> Result<(), InformerError> {
         let _changing = self.inner.changing.lock().await;
-        let removed = self.inner.slots.write().remove(&(Name::from(source), resource_type.clone()));
-        let informer = removed.ok_or_else(|| InformerError::NotRegistered {
+        let informer = self.get(source, resource_type).ok_or_else(|| InformerError::NotRegistered {
             source_name: source.to_owned(),
             resource_type: resource_type.clone(),
         })?;
-        informer.remove_handlers().await;
-        self.remove_children(&informer).await;
-        informer.lister().retire();
-        self.changed();
+        self.remove_slot(&informer).await;
         Ok(())
+    }
+
+    /// Stops watching a type that nobody asked for by name; false if somebody did, or it is not watched.
+    pub async fn unregister_optional(&self, source: &str, resource_type: &ResourceType) -> bool {
+        let _changing = self.inner.changing.lock().await;
+        let Some(informer) = self.get(source, resource_type).filter(Informer::is_optional) else { return false };
+        self.remove_slot(&informer).await;
+        true
     }
 
     /// Starts the reflectors of all types, of those to come too.
@@ -204,12 +223,12 @@ impl InformerFactory {
         self.inner.version.subscribe()
     }
 
-    /// Waits until every type that is registered now is complete, or known not to exist.
+    /// Waits until every type that is registered now is complete, or known not to exist; optional ones aside.
     ///
     /// # Errors
     /// When that takes longer than `timeout`; the error names the types and what is known of the reasons.
     pub async fn wait_for_sync(&self, timeout: Duration) -> Result<(), NotSynced> {
-        let informers = self.informers();
+        let informers: Vec<_> = self.informers().into_iter().filter(|informer| !informer.is_optional()).collect();
         let all = async {
             for informer in &informers {
                 informer.lister().settled().await;
@@ -245,18 +264,20 @@ impl InformerFactory {
         })
     }
 
-    fn refuse_other_version(&self, source: &Name, wanted: &ResourceType) -> Result<(), InformerError> {
+    /// The type in whatever version it is registered.
+    fn other_version(&self, source: &Name, wanted: &ResourceType) -> Option<Informer> {
         let path = wanted.plural_and_group();
         let same =
             |informer: &&Informer| informer.source() == source && informer.resource_type().plural_and_group() == path;
-        match self.inner.slots.read().values().find(same) {
-            None => Ok(()),
-            Some(other) => Err(InformerError::OtherVersion {
-                source_name: source.clone(),
-                wanted: wanted.clone(),
-                registered: other.resource_type().clone(),
-            }),
-        }
+        self.inner.slots.read().values().find(same).cloned()
+    }
+
+    async fn remove_slot(&self, informer: &Informer) {
+        self.inner.slots.write().remove(&informer.id());
+        informer.remove_handlers().await;
+        self.remove_children(informer).await;
+        informer.lister().retire();
+        self.changed();
     }
 
     /// The store comes first and goes last: what is fed has somebody who takes it.

@@ -1,6 +1,7 @@
 //! One resource type of one source: what outlives its actors, and the handle that its users have.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -28,6 +29,8 @@ pub struct RegisterOptions {
     pub indexes: Vec<(String, IndexFn)>,
     /// What it held in an earlier life: served at once, and resumed from its cursor without a list.
     pub restore: Option<Snapshot>,
+    /// It was found, and nobody asked for it by name: nobody waits for it, and it gives way to whoever does ask.
+    pub optional: bool,
 }
 
 /// What a store holds, and from where a watch can follow it.
@@ -67,6 +70,7 @@ struct Slot {
     problems: Problems,
     supervisor: Supervisor,
     handlers: Mutex<Vec<HandlerHandle>>,
+    optional: AtomicBool,
 }
 
 impl Informer {
@@ -96,6 +100,7 @@ impl Informer {
             problems: problems.clone(),
             supervisor: supervisor.clone(),
             handlers: Mutex::default(),
+            optional: AtomicBool::new(options.optional),
         };
         Self { slot: Arc::new(slot) }
     }
@@ -113,6 +118,16 @@ impl Informer {
     /// The type.
     pub fn resource_type(&self) -> &ResourceType {
         self.slot.lister.resource_type()
+    }
+
+    /// Whether nobody asked for it by name: see [`RegisterOptions::optional`].
+    pub fn is_optional(&self) -> bool {
+        self.slot.optional.load(Ordering::SeqCst)
+    }
+
+    /// Somebody asked for it by name.
+    pub(super) fn want(&self) {
+        self.slot.optional.store(false, Ordering::SeqCst);
     }
 
     /// How current it is, and how much it holds.

@@ -233,6 +233,43 @@ async fn a_type_that_is_absent_counts_as_settled_and_comes_later() {
     assert_eq!(names(&informer), ["a"]);
 }
 
+const OPTIONAL: fn() -> RegisterOptions = || RegisterOptions { optional: true, ..RegisterOptions::default() };
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_an_optional_type_and_asking_for_it_makes_it_stay() {
+    let rig = mk_rig().await;
+    let informer = rig.factory.register("demo", mk_type(), OPTIONAL()).await.unwrap();
+    assert!(informer.is_optional());
+    rig.factory.wait_for_sync(LONG).await.unwrap();
+    assert!(!informer.status().sync.is_settled(), "its reflector is not started");
+    assert!(!rig.register().await.is_optional());
+    assert!(rig.factory.wait_for_sync(LONG).await.is_err());
+    let again = rig.factory.register("demo", mk_type(), OPTIONAL()).await.unwrap();
+    assert!(!again.is_optional(), "who asked for it is not forgotten");
+    assert!(!rig.factory.unregister_optional("demo", &mk_type()).await);
+    assert!(rig.factory.get("demo", &mk_type()).is_some());
+    rig.factory.unregister("demo", &mk_type()).await.unwrap();
+    rig.factory.register("demo", mk_type(), OPTIONAL()).await.unwrap();
+    assert!(rig.factory.unregister_optional("demo", &mk_type()).await);
+    assert!(rig.factory.get("demo", &mk_type()).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_optional_type_gives_way_to_the_version_that_somebody_asks_for_and_not_the_other_way_round() {
+    let rig = mk_rig().await;
+    rig.factory.start().await.unwrap();
+    rig.source.apply("a", 1);
+    let found = ResourceType::new("example.test", "v1beta1", "Thing", "things", Scope::Namespaced);
+    let informer = rig.factory.register("demo", found.clone(), OPTIONAL()).await.unwrap();
+    informer.lister().settled().await;
+    let asked = rig.register().await;
+    asked.lister().settled().await;
+    assert_eq!((names(&informer).len(), names(&asked)), (0, vec!["a".to_owned()]));
+    let refused = rig.factory.register("demo", found, OPTIONAL()).await.err().unwrap();
+    assert!(matches!(refused, InformerError::OtherVersion { .. }), "{refused}");
+    assert_eq!(names(&asked), ["a"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_snapshot_serves_at_once_and_is_resumed_without_a_list() {
     let rig = mk_rig().await;

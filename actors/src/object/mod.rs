@@ -116,16 +116,26 @@ impl Object {
         &self.owners
     }
 
-    /// Whether both are one version of one object: the same uid and resource version; where there are no
-    /// versions, the same content. Versions are opaque, so there is no older or newer.
+    /// Whether both are one version of one object: the same uid and resource version, said in one API version; where
+    /// there are no versions, the same content. Versions are opaque, so there is no older or newer.
     pub fn is_same_version(&self, other: &Self) -> bool {
         self.key == other.key
             && self.uid() == other.uid()
             && match (self.resource_version(), other.resource_version()) {
-                (Some(mine), Some(theirs)) => mine == theirs,
+                (Some(mine), Some(theirs)) => mine == theirs && !self.is_said_otherwise(other),
                 (None, None) => self.raw() == other.raw(),
                 _ => false,
             }
+    }
+
+    /// Whether both begin with their API versions, and those are different: one object looks otherwise in each, under
+    /// one resource version. Objects whose API version changes while they are watched begin with it, since their
+    /// server sorts keys; those in lists of others leave it out.
+    fn is_said_otherwise(&self, other: &Self) -> bool {
+        fn of(raw: &[u8]) -> Option<&[u8]> {
+            raw.strip_prefix(br#"{"apiVersion":""#)?.split(|byte| *byte == b'"').next()
+        }
+        matches!((of(self.raw()), of(other.raw())), (Some(mine), Some(theirs)) if mine != theirs)
     }
 
     /// The JSON of the object after the source's transform.

@@ -293,3 +293,16 @@ fn what_may_not_stand_in_a_string_is_found_wherever_it_stands() {
         }
     }
 }
+
+#[test]
+fn one_version_of_an_object_is_another_where_it_is_said_in_another_api_version() {
+    let mk = |head: &str, version: u32| {
+        let metadata = format!(r#""metadata":{{"name":"a","uid":"u","resourceVersion":"{version}"}}"#);
+        decode(&format!("{{{head}{metadata}}}")).unwrap()
+    };
+    let (v1, v2) = (r#""apiVersion":"example.test/v1","#, r#""apiVersion":"example.test/v2","#);
+    assert!(mk(v1, 3).is_same_version(&mk(v1, 3)));
+    assert!(!mk(v1, 3).is_same_version(&mk(v2, 3)));
+    assert!(!mk(v1, 3).is_same_version(&mk(v1, 4)));
+    assert!(mk(v1, 3).is_same_version(&mk("", 3)), "lists of some types do not say it");
+}

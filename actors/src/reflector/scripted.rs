@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use futures::{StreamExt as _, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, stream};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -31,6 +32,8 @@ struct State {
     /// Streams of an earlier epoch end with the error.
     epoch: u64,
     end: Option<SourceError>,
+    /// How often it was heard that the type has come.
+    arrivals: watch::Sender<u64>,
 }
 
 /// What is wrong with a stream.
@@ -107,6 +110,11 @@ impl ScriptedSource {
         self.changed.send_modify(|n| *n += 1);
     }
 
+    /// Says that the type has come.
+    pub fn arrive(&self) {
+        self.state.lock().arrivals.send_modify(|n| *n += 1);
+    }
+
     /// Forgets its history: cursors up to now are answered with `Relist`.
     pub fn compact(&self) {
         let mut state = self.state.lock();
@@ -130,6 +138,11 @@ impl ScriptedSource {
 impl Source for ScriptedSource {
     fn name(&self) -> &Name {
         &self.name
+    }
+
+    fn arrival(&self, _resource_type: &ResourceType) -> BoxFuture<'static, ()> {
+        let mut arrivals = self.state.lock().arrivals.subscribe();
+        async move { arrivals.changed().await.unwrap() }.boxed()
     }
 
     fn open(&self, _resource_type: &ResourceType, from: Option<Cursor>) -> SourceStream {

@@ -187,6 +187,34 @@ async fn an_absent_type_is_not_an_empty_list_and_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_an_absent_type_looks_at_once_when_it_comes_and_nobody_else_does() {
+    let rig = mk_rig();
+    rig.source.apply("a", 1);
+    rig.after(1).await;
+    rig.source.trouble(Trouble::Fail(SourceError::Absent { reason: "no CRD".into() }));
+    rig.source.cut(SourceError::Absent { reason: "no CRD".into() });
+    rig.after(1).await;
+    assert_eq!(rig.phase(), Phase::Absent("no CRD".into()));
+    for opened in 2..=3 {
+        assert_eq!(rig.source.opened().len(), opened - 1);
+        rig.source.arrive();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(rig.source.opened().len(), opened, "it looked");
+    }
+    rig.seen();
+    assert_eq!(rig.phase(), Phase::Synced);
+    rig.source.arrive();
+    rig.after(1).await;
+    assert_eq!(rig.source.opened().len(), 3, "who follows the type goes on");
+    rig.source.trouble(Trouble::Fail(SourceError::NotPermitted { reason: "list things".into() }));
+    rig.source.cut(retry("cut"));
+    rig.after(1).await;
+    rig.source.arrive();
+    rig.after(1).await;
+    assert_eq!(rig.source.opened().len(), 4, "a permission does not come with the type");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_missing_permission_degrades_and_is_probed_slowly() {
     let rig = mk_rig();
     rig.source.apply("a", 1);

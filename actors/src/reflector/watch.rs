@@ -23,9 +23,20 @@ pub(super) async fn run(reflector: Reflector, context: TaskContext) -> Result<()
                 watch.reflector.env.clock.sleep(wait).await;
                 continue;
             }
+            // Heard from before the stream is opened: what comes while it is refused is not missed.
+            let arrival = watch.reflector.source.arrival(watch.reflector.lister.resource_type());
             let end = watch.follow(&mut attempts).await;
             let wait = watch.ended(&end, &mut attempts);
-            watch.reflector.env.clock.sleep(wait).await;
+            let wait = watch.reflector.env.clock.sleep(wait);
+            if !matches!(end, SourceError::Absent { .. }) {
+                wait.await;
+                continue;
+            }
+            tokio::select! {
+                biased;
+                () = arrival => {}
+                () = wait => {}
+            }
         }
     };
     tokio::select! {

@@ -23,6 +23,9 @@ pub(super) struct ShownType {
     version: String,
     kind: String,
     source: String,
+    /// Nobody asked for it by name.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    discovered: bool,
     objects: usize,
     #[serde(flatten)]
     phase: SyncPhase,
@@ -36,6 +39,7 @@ pub(super) async fn types(State(state): State<AdminState>) -> Json<Listing<Shown
         version: slot.resource_type.version().to_owned(),
         kind: slot.resource_type.kind().to_owned(),
         source: slot.source.to_string(),
+        discovered: slot.discovered,
         objects: slot.objects,
         phase: slot.phase,
         age_seconds: slot.age.map(|age| age.as_secs_f64()),

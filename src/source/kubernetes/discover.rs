@@ -1,13 +1,19 @@
-//! Small questions to the API server: at which version it is, and in which versions it serves a type.
+//! Small questions to the API server: at which version it is, in which versions it serves a type, and which groups of
+//! types it has.
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use http::header::ACCEPT;
+use http::{HeaderValue, Request};
+use kube::client::Body;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tidegate_actors::id::{Name, ResourceType};
+use tidegate_actors::id::{Name, ResourceType, Scope};
 
 use super::body;
+use super::definition::{Definition, TypeName};
+use super::discovered::GroupVersion as Found;
 use super::exchange::{collect, exchange};
 use super::request::{Target, get};
 use super::shared::Shared;
@@ -71,8 +77,87 @@ pub(super) async fn versions(shared: &Shared, resource_type: &ResourceType) -> V
     serving
 }
 
+/// All groups in one answer, if the server can.
+const ALL_GROUPS: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+
+#[derive(Deserialize)]
+struct AllGroups {
+    kind: String,
+    #[serde(default)]
+    items: Vec<AllOfGroup>,
+}
+
+#[derive(Deserialize)]
+struct AllOfGroup {
+    metadata: Named,
+    #[serde(default)]
+    versions: Vec<AllOfVersion>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct AllOfVersion {
+    version: String,
+    #[serde(default)]
+    freshness: String,
+    #[serde(default)]
+    resources: Vec<Served>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Served {
+    resource: String,
+    response_kind: Option<ServedKind>,
+    scope: Option<Scope>,
+    #[serde(default)]
+    verbs: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct ServedKind {
+    kind: String,
+}
+
+/// All API groups but the core's, with their types; `None` if the server does not say.
+pub(super) async fn groups(shared: Arc<Shared>) -> Option<Vec<Found>> {
+    let mut request = get("/apis");
+    request.headers_mut().insert(ACCEPT, HeaderValue::from_static(ALL_GROUPS));
+    let all: AllGroups = asked(&shared, request).await?;
+    if all.kind != "APIGroupDiscoveryList" {
+        return None;
+    }
+    let versions = all.items.into_iter().flat_map(|of| {
+        let group = of.metadata.name;
+        of.versions.into_iter().map(move |version| found(&group, version))
+    });
+    Some(versions.collect())
+}
+
+fn found(group: &str, of: AllOfVersion) -> Found {
+    let AllOfVersion { version, freshness, resources } = of;
+    let types = resources.into_iter().filter_map(|served| {
+        let can = |verb: &str| served.verbs.iter().any(|has| has == verb);
+        if !can("list") || !can("watch") {
+            return None;
+        }
+        let (kind, scope) = (served.response_kind?.kind, served.scope?);
+        Some((TypeName::new(group, &served.resource), Definition { kind, scope, versions: vec![version.clone()] }))
+    });
+    let types = types.collect();
+    Found { group: group.to_owned(), stale: freshness == "Stale", version, types }
+}
+
 async fn ask<T: DeserializeOwned>(shared: &Shared, path: &str) -> Option<T> {
-    let (_, answer) = exchange(shared, get(path), false).await;
+    asked(shared, get(path)).await
+}
+
+async fn asked<T: DeserializeOwned>(shared: &Shared, request: Request<Body>) -> Option<T> {
+    let (_, answer) = exchange(shared, request, false).await;
     let deadline = shared.options.response_timeout;
     let all = collect(&mut answer.ok()?.body, &shared.env, deadline, MAX_ANSWER).await?;
     serde_json::from_slice(&all).ok()

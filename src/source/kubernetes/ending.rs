@@ -46,10 +46,10 @@ async fn absent(shared: &Shared, memory: &Memory, target: &Target, reason: Strin
     let (of, asked) = (&target.resource_type, target.version.as_deref());
     let asked = asked.unwrap_or(of.version());
     let served = discover::versions(shared, of).await;
-    let known = shared.catalogue.get(of.group(), of.kind()).is_some();
+    let known = shared.reads_any_version(of, memory);
     let own = served.iter().any(|version| version == of.version());
     let other = if own { None } else { served.iter().find(|version| known && *version != asked) };
-    *memory.version.lock() = other.map(|version| version.as_str().into());
+    memory.read_as(other.map(|version| version.as_str().into()));
     if own && asked == of.version() {
         // Discovery knows it, so it is only just coming.
         return SourceError::Absent { reason: format!("{of} is not served yet: {reason}") };

@@ -1,4 +1,4 @@
-//! From a section of the config to a source, with the child that follows its credentials.
+//! From a section of the config to a source, with the children that follow its credentials and its types.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use tidegate_actors::env::Env;
 use tidegate_actors::id::Name;
 use tidegate_actors::supervisor::{BoxError, ChildSpec, TaskContext};
 
-use super::{Access, Clusters, KubernetesSource, Options, TypeOptions};
+use super::{Access, Clusters, KubernetesSource, Options, Registrar, TypeOptions};
 use crate::builder::{SourceContext, SourceParts};
-use crate::config::Kubernetes;
+use crate::config::{Kubernetes, matches};
 use crate::source::lease::{Leadership, LeaseOptions};
 use crate::source::sink::WriteRate;
 
@@ -47,7 +47,12 @@ pub fn make(section: &Kubernetes, context: &SourceContext<'_>, clusters: &Cluste
             Ok(())
         }
     });
-    let mut parts = SourceParts { children: vec![follow], ..SourceParts::new(source.clone()) };
+    let limit = usize::try_from(context.limits.watches).unwrap_or(usize::MAX);
+    let patterns = section.discover.clone();
+    let registrar = (!patterns.is_empty())
+        .then(|| Registrar::new(context.factory, limit, move |resource_type| matches(&patterns, resource_type)));
+    let registrars = vec![source.discovery(registrar)];
+    let mut parts = SourceParts { children: vec![follow], registrars, ..SourceParts::new(source.clone()) };
     if section.status.write {
         let (lease, rate) = (&section.status.lease, &section.status);
         let namespace = lease.namespace.clone().unwrap_or_else(|| own_namespace(context.env));

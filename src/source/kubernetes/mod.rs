@@ -11,6 +11,11 @@
 //!  └─ body ─▶ cut, frame          pieces of bodies, decoded; what cannot be is in quarantine
 //! merge                           several namespaces as one stream
 //!
+//! types ─ observes ─▶ discovered   which types there are; pure
+//!  ├─ definition, discover         definitions and API groups, read
+//!  ├─ notice                       what that means for streams and for those who wait
+//!  └─ registrar                    types watched because they match a pattern
+//!
 //! status, lease ─▶ write           conditions back, and which replica writes them
 //! ```
 
@@ -18,7 +23,9 @@ mod access;
 mod body;
 mod cluster;
 mod cut;
+mod definition;
 mod discover;
+mod discovered;
 mod ending;
 mod exchange;
 mod failure;
@@ -30,12 +37,15 @@ mod lease;
 mod machine;
 mod make;
 mod merge;
+mod notice;
 mod options;
 mod pool;
 mod quarantine;
+mod registrar;
 mod request;
 mod shared;
 mod status;
+mod types;
 mod version;
 mod write;
 
@@ -43,15 +53,18 @@ pub use access::{Access, AccessError};
 pub use cluster::{Cluster, Clusters};
 pub use make::make;
 pub use options::{Options, TypeOptions};
+pub use registrar::Registrar;
 
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use tidegate_actors::env::Env;
 use tidegate_actors::id::{Name, ResourceType};
 use tidegate_actors::problem::Problems;
 use tidegate_actors::source::{Cursor, Source, SourceStream};
+use tidegate_actors::supervisor::ChildSpec;
 
 use self::feed::Feed;
 use self::lease::KubernetesLease;
@@ -90,6 +103,12 @@ impl KubernetesSource {
         Cluster::new(self.shared.clone())
     }
 
+    /// The child that follows which types come and go, so that streams of the source and those who wait for a type
+    /// hear of it at once. With a registrar it watches what matches its patterns.
+    pub fn discovery(&self, registrar: Option<Registrar>) -> ChildSpec {
+        types::spec(self, registrar)
+    }
+
     /// Looks at the files with the credentials now and then, until `stop` resolves, so that new ones are in use before
     /// the old ones are refused.
     pub async fn follow_credentials(&self, stop: impl Future<Output = ()>) {
@@ -116,7 +135,8 @@ impl Source for KubernetesSource {
         let options = self.shared.options.of(resource_type);
         let namespaces = self.shared.options.namespaces_of(resource_type);
         let memory = self.shared.memory(resource_type);
-        let version = memory.version.lock().clone();
+        let standing = memory.standing.subscribe();
+        let version = standing.borrow().version.clone();
         let spelling = Spelling::new(namespaces.clone(), &options);
         let versions = from.and_then(|cursor| spelling.versions(&cursor));
         let feeds = namespaces.into_iter().enumerate().map(|(index, namespace)| {
@@ -130,6 +150,11 @@ impl Source for KubernetesSource {
             let from = versions.as_ref().map(|versions| versions[index].clone());
             Feed::new(self.shared.clone(), memory.clone(), target, from)
         });
-        merge(feeds.collect(), spelling, versions)
+        let stream = merge(feeds.collect(), spelling, versions);
+        notice::until_notice(stream, standing, version, self.shared.env.clone())
+    }
+
+    fn arrival(&self, resource_type: &ResourceType) -> BoxFuture<'static, ()> {
+        notice::arrival(&self.shared.memory(resource_type))
     }
 }

@@ -38,6 +38,10 @@ pub struct Options {
     pub quiet: Duration,
     /// How often the files with the credentials are looked at.
     pub credentials_interval: Duration,
+    /// How often the API groups are asked for although nothing was heard; chance makes it up to a quarter shorter.
+    pub groups_interval: Duration,
+    /// The same while definitions may not be watched.
+    pub groups_interval_unheard: Duration,
 }
 
 /// What is watched of one type.
@@ -69,6 +73,8 @@ impl Options {
             silence_grace: Duration::from_secs(30),
             quiet: Duration::from_secs(10),
             credentials_interval: Duration::from_secs(30),
+            groups_interval: Duration::from_secs(300),
+            groups_interval_unheard: Duration::from_secs(30),
         }
     }
 

@@ -9,6 +9,7 @@ use tidegate_actors::env::Env;
 use tidegate_actors::id::{Name, ResourceType};
 use tidegate_actors::object::{Decoder, Transform};
 use tidegate_actors::problem::Problems;
+use tokio::sync::watch;
 
 use super::options::Options;
 use super::pool::Pool;
@@ -35,8 +36,23 @@ pub(super) struct Memory {
     pub quarantine: Quarantine,
     /// A list has been complete.
     pub listed: AtomicBool,
+    /// How the server has the type, and each change of that.
+    pub standing: watch::Sender<Standing>,
+    /// It was found by a pattern, and is read in whatever version there is.
+    pub any_version: AtomicBool,
+}
+
+/// How the server has a type, as far as was heard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standing {
     /// The version that the server has instead of the type's own.
-    pub version: Mutex<Option<Name>>,
+    pub version: Option<Name>,
+    /// How often it was heard that the type has come.
+    pub arrivals: u64,
+    /// How often it was heard that it is gone.
+    pub departures: u64,
+    /// Why it is not there, if the last that was heard is that it is gone.
+    pub gone: Option<String>,
 }
 
 impl Shared {
@@ -57,10 +73,24 @@ impl Shared {
                 decoder: decoder.with_transform(Transform::LEAN),
                 quarantine,
                 listed: AtomicBool::new(false),
-                version: Mutex::default(),
+                standing: watch::Sender::default(),
+                any_version: AtomicBool::new(false),
             })
         };
         types.entry(resource_type.clone()).or_insert_with(new).clone()
+    }
+
+    /// What is remembered of a type in all the versions in which it is wanted.
+    pub fn memories(&self, group: &str, plural: &str) -> Vec<(ResourceType, Arc<Memory>)> {
+        let types = self.types.lock();
+        let of = types.iter().filter(|(of, _)| of.group() == group && of.plural() == plural);
+        of.map(|(of, memory)| (of.clone(), memory.clone())).collect()
+    }
+
+    /// Whether a type may be read in another version than its own.
+    pub fn reads_any_version(&self, resource_type: &ResourceType, memory: &Memory) -> bool {
+        memory.any_version.load(Ordering::SeqCst)
+            || self.catalogue.get(resource_type.group(), resource_type.kind()).is_some()
     }
 
     /// Whether lists of a type may come as streams.
@@ -81,6 +111,37 @@ impl Memory {
     /// Whether a list has been complete, so that something may be held.
     pub fn was_listed(&self) -> bool {
         self.listed.load(Ordering::SeqCst)
+    }
+
+    /// From now on the type is read in another version, or in its own.
+    pub fn read_as(&self, version: Option<Name>) {
+        self.standing.send_if_modified(|standing| std::mem::replace(&mut standing.version, version.clone()) != version);
+    }
+
+    /// The type is there, in a version of that name if not in its own.
+    pub fn arrive(&self, version: Option<Name>) {
+        self.standing.send_modify(|standing| {
+            standing.version = version;
+            standing.arrivals += 1;
+            standing.gone = None;
+        });
+    }
+
+    /// The type is there still; whoever looked too early looks again.
+    pub fn arrive_again(&self) {
+        self.standing.send_if_modified(|standing| {
+            let there = standing.gone.is_none();
+            standing.arrivals += u64::from(there);
+            there
+        });
+    }
+
+    /// The type is gone.
+    pub fn depart(&self, reason: String) {
+        self.standing.send_modify(|standing| {
+            standing.departures += 1;
+            standing.gone = Some(reason);
+        });
     }
 }
 

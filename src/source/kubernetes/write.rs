@@ -50,7 +50,7 @@ pub(super) fn path(group: &str, version: &str, namespace: Option<&str>, plural: 
 /// Where an object is, in the version that the server serves.
 pub(super) fn path_of(shared: &Shared, object: &ObjectRef) -> String {
     let (of, key) = (&object.resource_type, &object.key);
-    let version = shared.memory(of).version.lock().clone();
+    let version = shared.memory(of).standing.borrow().version.clone();
     let version = version.as_deref().unwrap_or(of.version());
     format!("{}/{}", path(of.group(), version, key.namespace.as_deref(), of.plural()), key.name)
 }
