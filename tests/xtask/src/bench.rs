@@ -58,9 +58,6 @@ pub fn bench(selection: &[String]) -> Result<()> {
     if std::env::var_os("TIDEGATE_ENVOY").is_none_or(|path| path.is_empty()) {
         command.env("TIDEGATE_ENVOY", crate::suite::find_envoy(None).context("some benchmarks need a real Envoy")?);
     }
-    if let Some(cluster) = crate::cluster::find_for(selection)? {
-        command.env("TIDEGATE_CLUSTER", cluster);
-    }
     let ran = run(&mut command);
 
     let figures = gather(&folder)?;

@@ -84,7 +84,7 @@ pub fn gofmt() -> Result<PathBuf> {
     Ok(toolchain(&cache)?.gofmt())
 }
 
-/// The program for tests or benchmarks. Who runs a selection may need none: then that there is none is only said, and
+/// The program for tests. Who runs a selection may need none: then that there is none is only said, and
 /// what needs it fails and says so too.
 pub fn find_for(selection: &[String]) -> Result<Option<PathBuf>> {
     title("Kubernetes");
