@@ -25,7 +25,6 @@ use crate::rig::{PATIENCE, things};
 const EVENTS: &str = "events.events.k8s.io";
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
-
 struct Server {
     server: ApiServer,
     folder: TempDir,
