@@ -170,7 +170,8 @@ async fn mk_service(server: Server, keys: &str) -> Service {
     let service = Service { server, app };
     service.put(&mk("GatewayClass", None, "tidegate", json!({"controllerName": "tidegate.dev/gateway-controller"})));
     let listeners = json!([{"name": "http", "port": 8080, "protocol": "HTTP"}]);
-    service.put(&mk("Gateway", Some("apps"), "public", json!({"gatewayClassName": "tidegate", "listeners": listeners})));
+    let spec = json!({"gatewayClassName": "tidegate", "listeners": listeners});
+    service.put(&mk("Gateway", Some("apps"), "public", spec));
     service
 }
 
@@ -185,7 +186,8 @@ fn mk(kind: &str, namespace: Option<&str>, name: &str, spec: Value) -> Value {
 fn mk_route(name: &str, service: &str) -> Value {
     let rules = json!([{"backendRefs": [{"name": service, "port": 80}]}]);
     let host = format!("{name}.example.com");
-    mk("HTTPRoute", Some("apps"), name, json!({"parentRefs": [{"name": "public"}], "hostnames": [host], "rules": rules}))
+    let spec = json!({"parentRefs": [{"name": "public"}], "hostnames": [host], "rules": rules});
+    mk("HTTPRoute", Some("apps"), name, spec)
 }
 
 fn mk_service_object(name: &str) -> Value {
@@ -267,8 +269,8 @@ async fn a_bad_reference_and_what_cannot_be_read_are_events_on_their_objects_unt
 async fn a_storm_of_bad_routes_keeps_the_rate_and_delays_no_status() {
     const ROUTES: usize = 1000;
     let service = mk_service(mk_server().await, ", events: {rate: 10, burst: 20}").await;
-    until("it leads", || service.server.server.get("leases.coordination.k8s.io", "default", "tidegate").unwrap().is_some())
-        .await;
+    let lease = || service.server.server.get("leases.coordination.k8s.io", "default", "tidegate").unwrap();
+    until("it leads", || lease().is_some()).await;
     let begun = std::time::Instant::now();
     (0..ROUTES).for_each(|at| service.put(&mk_route(&format!("r{at:04}"), "missing")));
     until("all statuses", || (0..ROUTES).rev().all(|at| service.is_told(&format!("r{at:04}")))).await;

@@ -164,7 +164,10 @@ async fn what_is_wrong_is_told_by_kubectl_and_what_envoy_rejects_is_in_condition
     let events = cluster.get_json(&["events.events.k8s.io", "-n", &corner.name]).await;
     for event in events["items"].as_array().unwrap() {
         assert_eq!(event["reportingController"], corner.controller.as_str());
-        assert!(event["regarding"]["uid"].is_string() && event["regarding"]["resourceVersion"].is_string(), "{event:#}");
+        assert!(
+            event["regarding"]["uid"].is_string() && event["regarding"]["resourceVersion"].is_string(),
+            "{event:#}"
+        );
     }
     let uid = corner.object(cluster, "httproute", "odd").await["metadata"]["uid"].clone();
     let odd = events["items"].as_array().unwrap().iter().find(|event| event["regarding"]["name"] == "odd").unwrap();

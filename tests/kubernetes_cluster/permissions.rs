@@ -62,7 +62,8 @@ async fn the_documented_permissions_are_enough_and_one_that_is_missing_is_named_
     let named = || async {
         let problems = replica.problems().await;
         let text = |problem: &Value| problem["reason"].as_str().unwrap_or_default().to_owned();
-        let of_status = r#"{apiGroups: ["gateway.networking.k8s.io"], resources: ["httproutes/status"], verbs: ["patch"]}"#;
+        let of_status =
+            r#"{apiGroups: ["gateway.networking.k8s.io"], resources: ["httproutes/status"], verbs: ["patch"]}"#;
         let of_events = r#"{apiGroups: ["events.k8s.io"], resources: ["events"], verbs: ["create"]}"#;
         let count = |rule: &str| problems.iter().map(text).filter(|reason| reason.contains(rule)).count();
         if (count(of_status), count(of_events)) == (2, 1) { Ok(()) } else { Err(problems) }
@@ -72,9 +73,10 @@ async fn the_documented_permissions_are_enough_and_one_that_is_missing_is_named_
         let listeners = gateway["status"]["listeners"].as_array().map(Vec::as_slice).unwrap_or_default();
         holds(gateway, &gateway["status"], "Programmed")
             && listeners.len() == 2
-            && listeners
-                .iter()
-                .all(|listener| holds(gateway, listener, "ResolvedRefs") && listener["attachedRoutes"] == if listener["name"] == "http" { 2 } else { 1 })
+            && listeners.iter().all(|listener| {
+                holds(gateway, listener, "ResolvedRefs")
+                    && listener["attachedRoutes"] == if listener["name"] == "http" { 2 } else { 1 }
+            })
     };
     corner.until(cluster, "gateway", "public", PATIENCE, told).await;
     let class = |class: &Value| holds(class, &class["status"], "Accepted");

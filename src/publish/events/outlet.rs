@@ -86,8 +86,8 @@ impl Outlet {
 
     async fn look(&mut self, work: Work<Key>) {
         let now = self.shared.env.clock.now();
-        if let Some(wait) = self.refused.and_then(|until| until.checked_duration_since(now)).filter(|of| !of.is_zero()) {
-            return self.later(work, wait);
+        if let Some(until) = self.refused.filter(|until| now < *until) {
+            return self.later(work, until - now);
         }
         match self.step(work.key(), now) {
             Step::Nothing => return work.done(),

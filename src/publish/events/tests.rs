@@ -15,7 +15,7 @@ use crate::correlate::status::{Condition, ParentStatus, RouteStatus, Status, Tru
 use crate::publish::rejections::Part;
 use crate::resource::http_route::ParentRef;
 use crate::resource::types;
-use crate::source::sink::{Grade, Notice, SinkError};
+use crate::source::sink::{Notice, SinkError};
 
 /// Where people look.
 struct Wall {

@@ -28,7 +28,8 @@ pub(super) fn with(told: &Arc<ObjectStatus>, rejections: &[Rejection]) -> Arc<Ob
 
 fn of_gateway(gateway: &mut GatewayStatus, rejections: &[Rejection]) {
     for listener in &mut gateway.listeners {
-        let is_of = |rejection: &&Rejection| matches!(&rejection.part, Part::Listeners(all) if all.contains(&listener.name));
+        let is_of =
+            |rejection: &&Rejection| matches!(&rejection.part, Part::Listeners(all) if all.contains(&listener.name));
         let of_listener: Vec<&Rejection> = rejections.iter().filter(is_of).collect();
         if !of_listener.is_empty() {
             deny(&mut listener.conditions, &spell(of_listener, true));

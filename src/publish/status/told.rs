@@ -156,3 +156,112 @@ fn stamped(status: &ObjectStatus, before: Option<&RawValue>, now: &str) -> serde
     stamp(&mut new, old.as_ref(), now);
     serde_json::value::to_raw_value(&new)
 }
+
+#[cfg(test)]
+mod tests {
+    use tidegate_actors::id::ObjectKey;
+    use tidegate_actors::informer::InformerFactory;
+    use tidegate_actors::problem::{Problems, Serving};
+    use tidegate_actors::supervisor::{Strategy, Supervisor};
+    use tidegate_actors::testing;
+
+    use super::*;
+    use crate::correlate::status::{Condition, ParentStatus, RouteStatus, Status, Truth};
+    use crate::publish::rejections::Part;
+    use crate::resource::http_route::ParentRef;
+    use crate::resource::types;
+
+    fn route(name: &str) -> ObjectRef {
+        ObjectRef { resource_type: types::http_route(), key: ObjectKey::namespaced("east", "n", name) }
+    }
+
+    fn mk_status(name: &str) -> Arc<ObjectStatus> {
+        let parent_ref = ParentRef {
+            group: "gateway.networking.k8s.io".into(),
+            kind: "Gateway".into(),
+            namespace: None,
+            name: "g".into(),
+            section_name: None,
+            port: None,
+        };
+        let conditions = vec![Condition::new("Accepted", Truth::True, "Accepted", "", 1)];
+        let parents = vec![ParentStatus { parent_ref, controller_name: "us".into(), conditions }];
+        Arc::new(ObjectStatus { object: route(name), status: Status::Route(RouteStatus { parents }) })
+    }
+
+    fn mk_rejection(proxy: &str) -> Rejection {
+        let (what, reason) = ("virtual host h".to_owned(), "bad regex".to_owned());
+        Rejection { proxy: proxy.into(), what, reason, serving: Serving::LastGood, suspects: 1, part: Part::Whole }
+    }
+
+    struct Rig {
+        told: Told,
+        statuses: PublishedStatuses,
+        rejections: Rejections,
+    }
+
+    async fn mk_rig() -> Rig {
+        let (env, _) = testing::env(1);
+        let supervisor = Supervisor::start("test", Strategy::OneForOne, env.clone()).await.unwrap();
+        let problems = Problems::default();
+        let factory = InformerFactory::new(env.clone(), supervisor.clone(), problems.clone());
+        let writer = StatusWriter::new(&env, &problems, &factory, || "us".into());
+        let teller = Teller::new(&env, &problems, &factory, || "us".into());
+        let (statuses, rejections) = (PublishedStatuses::default(), Rejections::default());
+        let told = Told::new(&env, statuses.clone(), writer, teller, rejections.clone());
+        supervisor.add(told.spec()).await.unwrap();
+        Rig { told, statuses, rejections }
+    }
+
+    impl Rig {
+        fn translate(&self, full: bool, names: &[&str]) {
+            let all: Vec<_> = names.iter().map(|name| (route(name), mk_status(name))).collect();
+            let changes = all.iter().map(|(object, status)| (object, Some(status.clone())));
+            self.told.translated(full, changes).unwrap();
+        }
+
+        /// What is said of a route's `Programmed`; empty if nothing is.
+        fn programmed(&self, name: &str) -> String {
+            let text = self.statuses.get(&route(name)).unwrap();
+            let status: serde_json::Value = serde_json::from_str(text.get()).unwrap();
+            let conditions = status["status"]["parents"][0]["conditions"].as_array().unwrap().clone();
+            let said = conditions.iter().find(|condition| condition["type"] == "Programmed");
+            said.map(|said| format!("{} {}", said["status"], said["message"])).unwrap_or_default()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_proxy_rejects_is_told_within_a_second_and_so_is_that_it_is_over() {
+        let rig = mk_rig().await;
+        rig.translate(true, &["a", "b"]);
+        rig.rejections.set(&route("a"), "1", mk_rejection("envoy-1"));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let said = rig.programmed("a");
+        assert!(said.contains("False") && said.contains("the proxy envoy-1 rejects the virtual host h: bad regex"));
+        assert_eq!(rig.programmed("b"), "");
+        rig.translate(false, &["a"]);
+        assert_eq!(rig.programmed("a"), said, "what is translated anew is rejected still");
+        rig.rejections.set(&route("a"), "2", mk_rejection("envoy-2"));
+        rig.rejections.clear(&route("a"), "1");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(rig.programmed("a").contains("the proxy envoy-2 rejects"), "{}", rig.programmed("a"));
+        rig.rejections.clear(&route("a"), "2");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(rig.programmed("a"), "");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_rejected_before_anything_is_translated_is_told_with_it() {
+        let rig = mk_rig().await;
+        rig.rejections.set(&route("a"), "1", mk_rejection("envoy-1"));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(rig.statuses.list().is_empty());
+        rig.translate(true, &["a"]);
+        assert!(rig.programmed("a").contains("envoy-1"));
+        rig.translate(true, &[]);
+        assert!(rig.statuses.list().is_empty());
+        rig.rejections.clear(&route("a"), "1");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(rig.statuses.list().is_empty(), "what is not there is told nothing");
+    }
+}

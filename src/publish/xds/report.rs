@@ -137,11 +137,7 @@ fn noun(kind: Kind) -> &'static str {
 
 /// Which objects a rejected resource concerns: those that may be the cause, and those that it is there for; which part
 /// of each; and whether it may be the cause.
-fn concerned(
-    cache: &Cache,
-    resource: &Resource,
-    suspects: Vec<ObjectRef>,
-) -> BTreeMap<ObjectRef, (Part, bool)> {
+fn concerned(cache: &Cache, resource: &Resource, suspects: Vec<ObjectRef>) -> BTreeMap<ObjectRef, (Part, bool)> {
     let mut all: BTreeMap<ObjectRef, (Part, bool)> = BTreeMap::new();
     let of_listeners = |listeners: Vec<(ObjectRef, Name)>, suspect: bool| {
         let mut parts: BTreeMap<ObjectRef, BTreeSet<Name>> = BTreeMap::new();
@@ -169,4 +165,97 @@ fn concerned(
         all.entry(object).or_insert((Part::Whole, true));
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publish::rejections::spell;
+    use crate::publish::xds::cache::View;
+    use crate::publish::xds::scope::Scope;
+    use crate::publish::xds::testing::*;
+
+    struct Rig {
+        cache: Cache,
+        problems: Problems,
+        rejections: Rejections,
+    }
+
+    impl Rig {
+        fn new(update: &Update) -> Self {
+            let mut cache = Cache::default();
+            let step = cache.prepare(&update.0);
+            cache.commit(step);
+            Self { cache, problems: Problems::default(), rejections: Rejections::default() }
+        }
+
+        fn client(&self, node: &str, number: u64) -> Report {
+            Report::new(self.problems.clone(), self.rejections.clone(), node, number)
+        }
+
+        fn reject(&self, client: &mut Report, kind: Kind, name: &str, good: bool) {
+            let resource = self.cache.get(kind, name, &View { scope: Scope::All, inline: false }).unwrap();
+            let good = good.then(|| resource.clone());
+            let event = Event::Held { resource, good, reason: "bad".to_owned() };
+            client.tell(event, Instant::now(), &self.cache);
+        }
+
+        /// What is said of an object, and of which part.
+        fn said(&self, kind: &str, name: &str) -> Vec<(String, Part)> {
+            let all = self.rejections.of(&mk_object(kind, name));
+            all.iter().map(|of| (spell([of], true), of.part.clone())).collect()
+        }
+    }
+
+    fn mk_listeners(name: &str) -> Part {
+        Part::Listeners(BTreeSet::from([Name::from(name)]))
+    }
+
+    #[test]
+    fn a_rejected_listener_is_told_on_the_gateways_that_share_it() {
+        let rig = Rig::new(&Update::to(1).listener(mk_http_listener(80, &["one", "two"])));
+        let mut client = rig.client("envoy", 1);
+        rig.reject(&mut client, Kind::Listener, "127.0.0.1:80", false);
+        let expected = "the proxy envoy rejects the listener 127.0.0.1:80: bad; nothing of it is served there";
+        for gateway in ["one", "two"] {
+            assert_eq!(rig.said("Gateway", gateway), [(expected.to_owned(), mk_listeners("http"))]);
+        }
+        client.tell(Event::Healed { kind: Kind::Listener, name: "127.0.0.1:80".into() }, Instant::now(), &rig.cache);
+        assert!(rig.rejections.all().is_empty() && rig.problems.list().is_empty());
+    }
+
+    #[test]
+    fn a_rejected_certificate_is_told_on_its_secret_and_on_the_listener_that_shows_it() {
+        let chains = ["a", "b"].map(|name| mk_https_chain("public", name, &[], &[name]));
+        let listener = crate::model::Listener { id: mk_listener_id(443), chains: chains.to_vec() };
+        let rig = Rig::new(&Update::to(1).listener(listener).secret(mk_secret("a", "chain", "key")));
+        let mut client = rig.client("envoy", 1);
+        rig.reject(&mut client, Kind::Secret, "test/apps/a", true);
+        let [(of_secret, part)] = &rig.said("Secret", "a")[..] else { panic!("one rejection of the Secret") };
+        assert!(of_secret.contains("rejects the certificate test/apps/a: bad; what it accepted last"), "{of_secret}");
+        assert_eq!(*part, Part::Whole);
+        let of_gateway = rig.said("Gateway", "public");
+        assert_eq!(of_gateway.len(), 1);
+        assert_eq!(of_gateway[0].1, mk_listeners("a"), "and not its neighbour");
+    }
+
+    #[test]
+    fn a_rejected_cluster_is_told_on_its_service_and_on_the_routes_that_lead_there() {
+        let table = mk_table(80);
+        let all = || crate::model::PathMatch::Prefix("/".into());
+        let hosts = [("a.test", "one", "web"), ("b.test", "two", "other")];
+        let hosts = hosts.map(|(host, route, to)| mk_host(&table, host, [mk_route(route, all(), mk_forward(to))]));
+        let update = hosts.into_iter().fold(Update::to(1).service("web", &[]).service("other", &[]), Update::host);
+        let rig = Rig::new(&update.listener(mk_http_listener(80, &["public"])));
+        let mut clients = [rig.client("envoy", 1), rig.client("envoy", 2)];
+        clients.iter_mut().for_each(|client| rig.reject(client, Kind::Cluster, "test/apps/web/80", false));
+        assert_eq!(rig.said("Service", "web").len(), 2, "each client speaks for itself");
+        assert_eq!(rig.said("HTTPRoute", "one").len(), 2);
+        assert!(rig.said("HTTPRoute", "two").is_empty() && rig.said("Service", "other").is_empty());
+        let [one, two] = clients;
+        drop(one);
+        assert_eq!(rig.said("HTTPRoute", "one").len(), 1);
+        drop(two);
+        assert!(rig.rejections.all().is_empty() && rig.problems.list().is_empty(), "what went says nothing any more");
+    }
 }

@@ -86,7 +86,8 @@ mod tests {
     use crate::publish::xds::rope::{Digest, Rope};
     use crate::publish::xds::testing::mk_secret;
 
-    const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\nBKcwggSjAgEAAoIB\n-----END PRIVATE KEY-----\n";
+    const KEY: &str =
+        "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\nBKcwggSjAgEAAoIB\n-----END PRIVATE KEY-----\n";
 
     fn said(text: &str) -> String {
         let secret = Arc::new(mk_secret("cert", "chain", KEY));
