@@ -20,6 +20,9 @@ const MAX_TRIES: u32 = 5;
 /// How long nothing is said after we were told that we may not.
 const REFUSED: Duration = Duration::from_secs(30);
 
+/// How much longer what was refused waits, so that it does not stand in the way of what may be said.
+const STAND_BACK: Duration = Duration::from_secs(15);
+
 /// See the module.
 pub struct Outlet {
     shared: Arc<Shared>,
@@ -31,6 +34,8 @@ pub struct Outlet {
     memory: Memory,
     /// Until when we may not.
     refused: Option<Instant>,
+    /// The rule that is missing was named.
+    named: bool,
     /// Something was let go, and nothing said since.
     failing: bool,
 }
@@ -50,6 +55,7 @@ impl Outlet {
             rate: TokenBucket::new(rate, now),
             memory: Memory::default(),
             refused: None,
+            named: false,
             failing: false,
             shared,
         }
@@ -141,8 +147,7 @@ impl Outlet {
         self.count(outcome);
         match result {
             Ok(times) => {
-                self.refused = None;
-                self.failing = false;
+                (self.refused, self.named, self.failing) = (None, false, false);
                 self.shared.problems.clear(&scope(&self.source), PERMISSION);
                 self.memory.was_said(work.key(), saying, times, now);
                 work.done();
@@ -151,8 +156,10 @@ impl Outlet {
             Err(SinkError::NotLeading) => work.done(),
             Err(SinkError::NotPermitted { reason }) => {
                 self.refused = Some(now + REFUSED);
-                self.report(reason);
-                self.later(work, REFUSED);
+                if !std::mem::replace(&mut self.named, true) {
+                    self.report(&reason);
+                }
+                self.later(work, REFUSED + STAND_BACK);
             }
             Err(SinkError::Busy { after: Some(after), .. }) => {
                 // It asks everybody for patience, and not this word alone.
@@ -183,7 +190,7 @@ impl Outlet {
         metrics::counter!("tidegate_events_total", &labels).increment(1);
     }
 
-    fn report(&self, reason: String) {
+    fn report(&self, reason: &str) {
         let problem = Problem {
             place: self.source.to_string(),
             object: None,
@@ -191,9 +198,8 @@ impl Outlet {
             reason: format!("Events cannot be written: {reason}"),
             serving: Serving::Current,
         };
-        if self.shared.problems.set(&scope(&self.source), PERMISSION, problem.clone()) {
-            tracing::warn!(source = %self.source, reason = problem.reason, "Events are not written");
-        }
+        tracing::warn!(source = %self.source, reason, "Events are not written");
+        self.shared.problems.set(&scope(&self.source), PERMISSION, problem);
     }
 }
 
