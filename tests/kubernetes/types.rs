@@ -338,7 +338,7 @@ async fn a_server_that_tells_groups_one_by_one_is_asked_so() {
     service.rig.server.answer_to("/apis/example.com/v1beta1", 200, resources(&["things", "gadgets"]));
     service.rig.server.set("things", Some(vec![thing("a", "3")]));
     service.rig.server.set("gadgets", Some(Vec::new()));
-    let both = ["gadgets.example.com/v1beta1", "things.example.com/v1"];
+    let both = ["things.example.com/v1", "gadgets.example.com/v1beta1"];
     until("what can be watched is, in the preferred version", PATIENCE, || service.watched() == both).await;
     // A version whose server is away is no news; one that is served no more is.
     let asked = || service.rig.server.asked().iter().filter(|asked| *asked == "/apis/example.com/v1beta1").count();
