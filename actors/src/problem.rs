@@ -138,3 +138,38 @@ impl Problems {
         flat.collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_follows_problems_hears_of_changes_and_of_nothing_else() {
+        let problem = |reason: &str| Problem {
+            place: String::new(),
+            object: None,
+            field: String::new(),
+            reason: reason.to_owned(),
+            serving: Serving::Current,
+        };
+        let problems = Problems::default();
+        let mut changes = problems.on_change();
+        let mut heard = || {
+            let changed = changes.has_changed().unwrap();
+            changes.mark_unchanged();
+            changed
+        };
+        assert!(problems.set("a", "1", problem("x")) && heard());
+        assert!(!problems.set("a", "1", problem("x")) && !heard());
+        assert!(problems.set("a", "1", problem("y")) && heard());
+        problems.replace("a", [("1".to_owned(), problem("y"))]);
+        problems.replace("b", []);
+        assert!(!heard(), "both say what they said");
+        problems.replace("b", [("1".to_owned(), problem("x"))]);
+        assert!(heard());
+        assert!(!problems.clear("a", "2") && !heard());
+        assert!(problems.clear("a", "1") && heard());
+        problems.clone().replace("b", []);
+        assert!(heard(), "clones are one registry");
+    }
+}
