@@ -265,6 +265,7 @@ sources:
   - {resource: services, namespaces: ['-']}
   max_object_size: 1
   discover: ['*.example.com', widgets.example.com/v1, '*', a/b/c]
+  events: {rate: 0, burst: 0}
 ";
     let found = problems(text);
     let has = |line: u32, part: &str| {
@@ -283,7 +284,9 @@ sources:
     has(10, "types[2].namespaces[0]: is no namespace's name");
     has(10, "is the second entry for this resource type");
     has(11, "max_object_size: must be at least 1KiB");
-    assert_eq!(found.len(), 12, "{found:#?}");
+    has(13, "events.rate: must be at least 1; `write: false` writes nothing");
+    has(13, "events.burst: must be at least 1");
+    assert_eq!(found.len(), 14, "{found:#?}");
 }
 
 /// Every key of a schema, with `[]` for what is inside a list.

@@ -12,6 +12,9 @@ mod rig;
 #[path = "kubernetes_cluster/status.rs"]
 mod status;
 
+#[path = "kubernetes_cluster/events.rs"]
+mod events;
+
 #[path = "kubernetes_cluster/audit.rs"]
 mod audit;
 

@@ -5,6 +5,7 @@
 //! ├─ admin                    health, metrics, API                     started first, stopped last
 //! ├─ xds-server               ADS over TCP and a Unix socket
 //! ├─ xds, json, status        publishers
+//! ├─ rejections, events       what proxies reject and what people should see
 //! ├─ gateway                  the correlation
 //! ├─ stores/SOURCE/TYPE       one store a resource type
 //! ├─ scanner-SOURCE           what a source needs to run
@@ -61,6 +62,7 @@ use crate::correlate::{self, Outputs, Settings};
 use crate::proxy::bootstrap::{AdminAddress, Bootstrap, BootstrapOptions, XdsAddress};
 use crate::proxy::child::ChildOptions;
 use crate::proxy::supervised;
+use crate::publish::events::Teller;
 use crate::publish::json::PublishedModel;
 use crate::publish::status::{PublishedStatuses, StatusWriter};
 use crate::publish::step::Steps;
@@ -90,6 +92,8 @@ pub struct App {
     pub statuses: PublishedStatuses,
     /// Writes them back to the sources that take them.
     pub writer: StatusWriter,
+    /// Says what is wrong with objects where their sources have a place for it.
+    pub teller: Teller,
     /// Where the admin server listens.
     pub admin: SocketAddr,
     /// Where the xDS server listens over TCP.
@@ -130,6 +134,8 @@ impl App {
         let correlation = correlation(config, &settings, &env, &problems, &factory);
         let told = settings.clone();
         let writer = StatusWriter::new(&env, &problems, &factory, move || told.read().controller.clone());
+        let told = settings.clone();
+        let teller = Teller::new(&env, &problems, &factory, move || told.read().controller.clone());
         let watches = WatchRegistry::new(
             &config.watches,
             config.limits.watches,
@@ -144,6 +150,7 @@ impl App {
             model: PublishedModel::default(),
             statuses: PublishedStatuses::default(),
             writer,
+            teller,
             env,
             problems,
             supervisor,

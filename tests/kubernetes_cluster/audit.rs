@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-/// What is logged: writes of Leases with what they say, and of statuses.
+/// What is logged: writes of Leases with what they say, of statuses and of Events.
 const POLICY: &str = "apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -17,6 +17,9 @@ rules:
     resources:
       - group: gateway.networking.k8s.io
         resources: [gatewayclasses/status, gateways/status, httproutes/status]
+  - level: Metadata
+    verbs: [create, update, patch]
+    resources: [{ group: events.k8s.io, resources: [events] }]
   - level: None
 ";
 
@@ -104,7 +107,7 @@ impl Write {
     }
 }
 
-/// Statuses that somebody wrote who did not hold the Lease at that time, of writes in order. Who held it when the
+/// Statuses and Events that somebody wrote who did not hold the Lease at that time, of writes in order. Who held it when the
 /// write came or got it before it was answered may have written.
 pub fn writes_without_lease(writes: &[Write]) -> Vec<&Write> {
     let leases: Vec<&Write> = writes.iter().filter(|write| write.is_lease()).collect();

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::audit::{Audit, transitions, writes_without_lease};
 use crate::rig::{Corner, Replica, ReplicaOptions, is_accepted};
 use crate::support::cluster::{Cluster, ClusterOptions};
 use crate::support::envoy::{PATIENCE, eventually};
-use crate::support::manifests::{mk_class, mk_gateway, mk_http_listener, mk_route_to, mk_service};
+use crate::support::manifests::{mk_class, mk_gateway, mk_http_listener, mk_https_listener, mk_route_to, mk_service};
 
 const ROUTES: usize = 5;
 
@@ -47,7 +47,9 @@ async fn of_two_replicas_one_writes_whichever_is_killed_or_paused() {
     let audit = Audit::new();
     let cluster = &Cluster::start_with(ClusterOptions { apiserver_flags: audit.flags(), ..Default::default() }).await;
     let corner = &Corner::new(cluster, "replicas").await;
-    let gateway = mk_gateway("public", &mk_http_listener("http", 8080, ""));
+    // Without its certificate, which is worth an Event.
+    let listeners = [mk_http_listener("http", 8080, ""), mk_https_listener("https", 8443, "", &["missing"])];
+    let gateway = mk_gateway("public", &listeners.concat());
     let web = mk_service("web", &["192.0.2.7:80".parse().unwrap()]);
     let routes = (0..ROUTES).map(|at| mk_route_to(&format!("route-{at}"), &[&format!("r{at}.example.com")], "web"));
     corner.apply(cluster, &[vec![mk_class(), gateway, web], routes.collect()].concat()).await;
@@ -100,6 +102,13 @@ async fn of_two_replicas_one_writes_whichever_is_killed_or_paused() {
     let writes = audit.writes(&corner.name);
     let trespassers = writes_without_lease(&writes);
     assert!(trespassers.is_empty(), "{trespassers:#?}");
+    // Whoever began to lead found that it had been said.
+    let events = cluster.get_json(&["events.events.k8s.io", "-n", &corner.name]).await;
+    let events = events["items"].as_array().unwrap();
+    let said: Vec<_> = events.iter().map(|event| (&event["reason"], &event["series"])).collect();
+    assert_eq!(said, [(&json!("InvalidCertificateRef"), &Value::Null)], "{events:#?}");
+    let of_events = writes.iter().filter(|write| write.resource == "events").count();
+    assert!(of_events > rounds() as usize, "each leader looks at what is to be said: {of_events}");
     let of_routes = writes.iter().filter(|write| write.resource == "httproutes" && write.is_done()).count();
     let conflicts = writes.iter().filter(|write| write.code == 409).count();
     takeovers.sort();

@@ -113,6 +113,8 @@ pub struct ReplicaOptions {
 pub struct Replica {
     pub service: Service,
     pub admin: SocketAddr,
+    /// Where it listens for proxies.
+    pub xds: SocketAddr,
     _folder: tempfile::TempDir,
 }
 
@@ -143,7 +145,7 @@ data_dir: data
         );
         std::fs::write(folder.path().join("tidegate.yaml"), config).unwrap();
         let service = Service::start(&["run", "--config", "tidegate.yaml"], folder.path(), &folder.path().join("data"));
-        Self { service, admin, _folder: folder }
+        Self { service, admin, xds, _folder: folder }
     }
 
     /// Starts it and waits until it is ready.
