@@ -4,6 +4,8 @@
 
 mod merge;
 
+mod shard;
+
 mod stamp;
 
 mod writer;
@@ -18,6 +20,7 @@ use tidegate_actors::env::Env;
 use tidegate_actors::id::ObjectRef;
 use tidegate_actors::publisher::{PublishError, Publisher};
 
+pub use self::shard::Speaker;
 use self::stamp::{stamp, timestamp};
 pub use self::writer::StatusWriter;
 use crate::correlate::Outputs;
@@ -59,6 +62,7 @@ impl StatusPublisher {
     pub fn taps(collections: &Outputs) -> Taps {
         let mut taps = Taps::default();
         taps.add(collections.statuses);
+        taps.add(collections.answers);
         taps
     }
 }
@@ -67,6 +71,8 @@ impl Publisher for StatusPublisher {
     async fn publish(&mut self, batch: &OutputBatch) -> Result<(), PublishError> {
         let now = timestamp(self.env.clock.wall());
         let mut all = self.statuses.all.write();
+        let answers = batch.changes(self.collections.answers);
+        self.writer.answers(batch.is_full(), answers.iter().map(|(key, change)| (key, change.new.as_deref().copied())));
         let changes = batch.changes(self.collections.statuses);
         self.writer.apply(batch.is_full(), changes.iter().map(|(object, change)| (object, change.new.clone())));
         if batch.is_full() {
