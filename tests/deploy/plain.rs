@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::files::{assert_valid_config, config_of, documents, name, of_kind, plain, text, tidegate};
+use crate::files::{assert_valid_config, config_of, documents, name, of_kind, plain, strings, text, tidegate};
 
 #[test]
 fn the_config_of_the_manifests_is_accepted() {
@@ -54,6 +54,23 @@ fn the_example_is_let_in_and_asks_where_xds_is_served() {
     assert_eq!(service["spec"]["ports"][0]["port"], 18000);
     let config: Value = serde_saphyr::from_str(&config_of(of_kind(&objects, "ConfigMap")[0])).unwrap();
     assert_eq!(config["xds"]["address"], "0.0.0.0:18000");
-    let hosts = crate::files::strings(&config["admin"]["allowed_hosts"]);
+    let hosts = strings(&config["admin"]["allowed_hosts"]);
     assert!(hosts.contains(&"tidegate.tidegate.svc".to_owned()), "{hosts:?}");
+}
+
+#[test]
+#[ignore = "needs envoy: run by cargo xtask test"]
+fn envoy_takes_the_example_as_it_would_be_started() {
+    let objects = documents(&text("config/deploy/envoy.yaml"));
+    let folder = tempfile::tempdir().unwrap();
+    let bootstrap = folder.path().join("bootstrap.yaml");
+    std::fs::write(&bootstrap, of_kind(&objects, "ConfigMap")[0]["data"]["bootstrap.yaml"].as_str().unwrap()).unwrap();
+    let container = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0];
+    let arguments = strings(&container["args"]).into_iter().map(|argument| match &*argument {
+        "/etc/envoy/bootstrap.yaml" => bootstrap.display().to_string(),
+        _ => argument,
+    });
+    let mut envoy = std::process::Command::new(crate::support::envoy::envoy_binary());
+    let output = envoy.args(["--mode", "validate"]).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

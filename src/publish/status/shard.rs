@@ -46,13 +46,16 @@ impl Territory {
             self.gateways.clear();
         }
         for (key, answers) in changes {
-            let sources = self.gateways.entry((key.namespace.clone(), key.name.clone())).or_default();
+            let name = (key.namespace.clone(), key.name.clone());
+            let sources = self.gateways.entry(name.clone()).or_default();
             match answers {
                 Some(answers) => drop(sources.insert(key.source.clone(), answers)),
                 None => drop(sources.remove(&key.source)),
             }
+            if sources.is_empty() {
+                self.gateways.remove(&name);
+            }
         }
-        self.gateways.retain(|_, sources| !sources.is_empty());
     }
 
     /// At the next look at the object, entries that nobody answers for are ours.
