@@ -104,22 +104,21 @@ impl Program {
         eprintln!("{what} at {}", program.display());
         Ok(program)
     }
+}
 
-    /// Prints its path, or runs it with arguments.
-    fn run(&self, arguments: &[String]) -> Result<()> {
-        let program = self.find()?;
-        if arguments.is_empty() {
-            println!("{}", program.display());
-            return Ok(());
-        }
-        let mut command = Command::new(&program);
-        command.args(arguments);
-        let status = command.status().with_context(|| format!("could not start {}", shown(&command)))?;
-        if !status.success() {
-            bail!("{} ended with {status}", shown(&command));
-        }
-        Ok(())
+/// Prints a program's path, or runs it with arguments.
+fn run(program: &Path, arguments: &[String]) -> Result<()> {
+    if arguments.is_empty() {
+        println!("{}", program.display());
+        return Ok(());
     }
+    let mut command = Command::new(program);
+    command.args(arguments);
+    let status = command.status().with_context(|| format!("could not start {}", shown(&command)))?;
+    if !status.success() {
+        bail!("{} ended with {status}", shown(&command));
+    }
+    Ok(())
 }
 
 /// The Go that builds the module in a folder.
@@ -154,12 +153,12 @@ pub fn find_for(selection: &[String]) -> Result<Vec<(&'static str, PathBuf)>> {
 
 /// The command: builds, and prints the path or runs the program with arguments.
 pub fn cluster(arguments: &[String]) -> Result<()> {
-    CLUSTER.run(arguments)
+    run(&find()?, arguments)
 }
 
 /// The same for Helm's engine.
 pub fn chart(arguments: &[String]) -> Result<()> {
-    CHART.run(arguments)
+    run(&CHART.find()?, arguments)
 }
 
 /// The hash of the sources, of which Go builds them, and of how.
