@@ -21,6 +21,9 @@ mod audit;
 #[path = "kubernetes_cluster/replicas.rs"]
 mod replicas;
 
+#[path = "kubernetes_cluster/shards.rs"]
+mod shards;
+
 #[path = "kubernetes_cluster/permissions.rs"]
 mod permissions;
 

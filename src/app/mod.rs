@@ -58,13 +58,13 @@ use crate::admin::watches::WatchRegistry;
 use crate::admin::{AdminServer, ModelDocument};
 use crate::builder::{Tidegate, Wire};
 use crate::config::{Config, Switch, Token};
-use crate::correlate::{self, Outputs, Settings};
+use crate::correlate::{self, Outputs, Settings, Shard};
 use crate::proxy::bootstrap::{AdminAddress, Bootstrap, BootstrapOptions, XdsAddress};
 use crate::proxy::child::ChildOptions;
 use crate::proxy::supervised;
 use crate::publish::events::Teller;
 use crate::publish::json::PublishedModel;
-use crate::publish::status::{PublishedStatuses, StatusWriter};
+use crate::publish::status::{PublishedStatuses, Speaker, StatusWriter};
 use crate::publish::step::Steps;
 use crate::publish::xds::{self, XdsPublisher, XdsServer};
 use catalogue::Types;
@@ -133,7 +133,7 @@ impl App {
         let settings = Arc::new(RwLock::new(settings(config)));
         let correlation = correlation(config, &settings, &env, &problems, &factory);
         let told = settings.clone();
-        let writer = StatusWriter::new(&env, &problems, &factory, move || told.read().controller.clone());
+        let writer = StatusWriter::new(&env, &problems, &factory, move || speaker(&told.read()));
         let told = settings.clone();
         let teller = Teller::new(&env, &problems, &factory, move || told.read().controller.clone());
         let watches = WatchRegistry::new(
@@ -257,9 +257,17 @@ fn xds_options(config: &Config, socket: &std::path::Path) -> xds::Options {
 fn settings(config: &Config) -> Settings {
     Settings {
         controller: config.gateway.controller_name.as_str().into(),
+        shard: Shard {
+            classes: config.gateway.classes.iter().map(|class| class.as_str().into()).collect(),
+            selector: config.gateway.labels(),
+        },
         bind: config.proxy.bind,
         sources: config.sources.iter().map(|source| source.name.as_str().into()).collect(),
     }
+}
+
+fn speaker(settings: &Settings) -> Speaker {
+    Speaker { controller: settings.controller.clone(), is_shard: settings.shard.is_part() }
 }
 
 fn correlation(

@@ -33,6 +33,7 @@ pub struct Audit {
 pub struct Write {
     pub user: String,
     pub resource: String,
+    pub name: String,
     pub code: u64,
     /// Of a Lease, whom it names; empty if nobody.
     pub holder: String,
@@ -89,6 +90,7 @@ impl Write {
         Self {
             user: text("/user/username"),
             resource: text("/objectRef/resource"),
+            name: text("/objectRef/name"),
             code: event["responseStatus"]["code"].as_u64().unwrap_or(0),
             holder: text("/responseObject/spec/holderIdentity"),
             begun: text("/requestReceivedTimestamp"),
@@ -130,6 +132,7 @@ fn a_status_by_whoever_does_not_hold_the_lease_is_noticed() {
     let write = |resource: &str, user: &str, begun: u32, ended: u32| Write {
         user: user.to_owned(),
         resource: resource.to_owned(),
+        name: "x".to_owned(),
         code: 200,
         holder: if resource == "leases" { user.to_owned() } else { String::new() },
         begun: format!("{begun:03}"),

@@ -107,6 +107,8 @@ pub struct ReplicaOptions {
     pub envoy: bool,
     /// Whether it watches all namespaces, and not its corner alone.
     pub everywhere: bool,
+    /// Whose Gateways it takes, of several shards: those with the label `shard` of this value.
+    pub shard: Option<&'static str>,
 }
 
 /// A Tidegate as a process.
@@ -127,6 +129,10 @@ impl Replica {
         let Corner { name, controller } = corner;
         let namespaces = if options.everywhere { "[]".to_owned() } else { format!("[{name}]") };
         let managed = options.envoy;
+        let (selector, lease) = match options.shard {
+            Some(shard) => (format!(", selector: shard={shard}"), format!("{name}-{shard}")),
+            None => (String::new(), name.clone()),
+        };
         let binary = if managed { format!("path: {}, ", envoy_binary().display()) } else { String::new() };
         let config = format!(
             "admin: {{ address: \"{admin}\" }}
@@ -136,8 +142,8 @@ sources:
     kubeconfig: {kubeconfig}
     namespaces: {namespaces}
     status:
-      lease: {{ namespace: {name}, name: {name}, duration: 3s, renew_deadline: 2s, retry: 500ms }}
-gateway: {{ controller_name: {controller} }}
+      lease: {{ namespace: {name}, name: {lease}, duration: 3s, renew_deadline: 2s, retry: 500ms }}
+gateway: {{ controller_name: {controller}{selector} }}
 proxy: {{ managed: {managed}, {binary}concurrency: 1, admin_address: \"{envoy}\", drain_timeout: 200ms }}
 xds: {{ address: \"{xds}\" }}
 data_dir: data

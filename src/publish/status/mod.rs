@@ -5,6 +5,8 @@
 
 mod merge;
 
+mod shard;
+
 mod stamp;
 
 mod writer;
@@ -22,6 +24,7 @@ use tidegate_actors::correlation::{OutputBatch, Taps};
 use tidegate_actors::id::ObjectRef;
 use tidegate_actors::publisher::{PublishError, Publisher};
 
+pub use self::shard::Speaker;
 pub use self::told::Told;
 pub use self::writer::StatusWriter;
 use crate::correlate::Outputs;
@@ -60,12 +63,15 @@ impl StatusPublisher {
     pub fn taps(collections: &Outputs) -> Taps {
         let mut taps = Taps::default();
         taps.add(collections.statuses);
+        taps.add(collections.answers);
         taps
     }
 }
 
 impl Publisher for StatusPublisher {
     async fn publish(&mut self, batch: &OutputBatch) -> Result<(), PublishError> {
+        let answers = batch.changes(self.collections.answers);
+        self.told.answers(batch.is_full(), answers.iter().map(|(key, change)| (key, change.new.as_deref().copied())));
         let changes = batch.changes(self.collections.statuses);
         let changes = changes.iter().map(|(object, change)| (object, change.new.clone()));
         let told = self.told.translated(batch.is_full(), changes);

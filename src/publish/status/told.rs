@@ -10,12 +10,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use tidegate_actors::env::Env;
-use tidegate_actors::id::ObjectRef;
+use tidegate_actors::id::{ObjectKey, ObjectRef};
 use tidegate_actors::supervisor::{ChildSpec, TaskContext};
 
 use super::stamp::{stamp, timestamp};
 use super::writer::StatusWriter;
 use super::{PublishedStatuses, rejected};
+use crate::correlate::Answers;
 use crate::correlate::status::ObjectStatus;
 use crate::publish::events::Teller;
 use crate::publish::rejections::{Rejection, Rejections};
@@ -50,6 +51,11 @@ impl Told {
     ) -> Self {
         let (env, said) = (env.clone(), Mutex::default());
         Self { shared: Arc::new(Shared { env, statuses, writer, teller, rejections, said }) }
+    }
+
+    /// Who answers for which Gateway from now on. To be said before what follows from it.
+    pub(super) fn answers<'a>(&self, full: bool, changes: impl Iterator<Item = (&'a ObjectKey, Option<Answers>)>) {
+        self.shared.writer.answers(full, changes);
     }
 
     /// What translation says from now on. `full`: of what is not named it says nothing.
@@ -168,6 +174,7 @@ mod tests {
     use super::*;
     use crate::correlate::status::{Condition, ParentStatus, RouteStatus, Status, Truth};
     use crate::publish::rejections::Part;
+    use crate::publish::status::Speaker;
     use crate::resource::http_route::ParentRef;
     use crate::resource::types;
 
@@ -205,7 +212,7 @@ mod tests {
         let supervisor = Supervisor::start("test", Strategy::OneForOne, env.clone()).await.unwrap();
         let problems = Problems::default();
         let factory = InformerFactory::new(env.clone(), supervisor.clone(), problems.clone());
-        let writer = StatusWriter::new(&env, &problems, &factory, || "us".into());
+        let writer = StatusWriter::new(&env, &problems, &factory, Speaker::default);
         let teller = Teller::new(&env, &problems, &factory, || "us".into());
         let (statuses, rejections) = (PublishedStatuses::default(), Rejections::default());
         let told = Told::new(&env, statuses.clone(), writer, teller, rejections.clone());
