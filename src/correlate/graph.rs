@@ -68,7 +68,6 @@ pub(super) struct Sources {
 /// Who defines what of the kinds that are claimed.
 #[derive(Clone, Copy)]
 pub(super) struct ClaimedKinds {
-    pub classes: Claims,
     pub gateways: Claims,
     pub routes: Claims,
 }
@@ -120,7 +119,6 @@ fn sources(graph: &mut Graph, settings: &Arc<Settings>) -> Sources {
         secrets: graph.source(&types::secret()),
         namespaces: graph.source(&types::namespace()),
         claims: ClaimedKinds {
-            classes: Claims::gather(graph, settings, &class, classes),
             gateways: Claims::gather(graph, settings, &gateway, gateways),
             routes: Claims::gather(graph, settings, &route, routes),
         },
@@ -141,10 +139,7 @@ pub(super) fn class_acceptance(
     class: &Name,
 ) -> Option<Acceptance> {
     let mut classes = settings.keys(&gateway.source, None, class);
-    let class = classes.find_map(|key| {
-        let class = ctx.fetch(sources.classes, &key)?;
-        (!sources.claims.classes.sets_aside(ctx, &key)).then_some(class)
-    });
+    let class = classes.find_map(|key| ctx.fetch(sources.classes, &key));
     gateway::class_acceptance(settings, &class?.spec)
 }
 
