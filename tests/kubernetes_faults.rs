@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[allow(dead_code, reason = "each suite uses its part")]
+#[path = "support/api.rs"]
+mod api;
+#[allow(dead_code, reason = "each suite uses its part")]
 #[path = "support/cluster.rs"]
 mod cluster;
 #[allow(dead_code, reason = "each suite uses its part")]
@@ -13,10 +16,6 @@ mod ports;
 /// The network between a client and a server, and what can happen to it.
 #[path = "kubernetes_faults/proxy.rs"]
 mod proxy;
-
-/// The server without any fault: what tests write to it and compare with.
-#[path = "kubernetes_faults/api.rs"]
-mod api;
 
 /// What an observer was told, and whether it can be true.
 #[path = "kubernetes_faults/history.rs"]
@@ -37,3 +36,11 @@ mod run;
 /// Many plans side by side.
 #[path = "kubernetes_faults/plans.rs"]
 mod plans;
+
+/// An API server that is silent, stale, or in another time.
+#[path = "kubernetes_faults/outages.rs"]
+mod outages;
+
+/// Permissions, tokens and certificates that change.
+#[path = "kubernetes_faults/access.rs"]
+mod access;
