@@ -76,7 +76,7 @@ impl Kind {
 
     /// A value as a merge patch. A few are large, so that they are on the way for long.
     pub fn content(self, value: u64) -> Value {
-        let filler = "x".repeat(if value % 7 == 0 { 12_000 } else { 20 });
+        let filler = "x".repeat(if value.is_multiple_of(7) { 12_000 } else { 20 });
         match self {
             Self::Maps => json!({"data": {"value": value.to_string(), "filler": filler}}),
             Self::Secrets => json!({"data": {"value": encoded(value)}}),
@@ -120,21 +120,31 @@ pub fn labels(watched: bool) -> Value {
 /// What is done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    Create { watched: bool, finalizer: bool },
+    Create {
+        watched: bool,
+        finalizer: bool,
+    },
     Update,
     /// Into the selector, or out of it; of a kind without labels to select by, another label.
     Select(bool),
     Status,
     Delete,
     /// Gone and there again, under the same name.
-    Recreate { watched: bool },
+    Recreate {
+        watched: bool,
+    },
     /// Let go of by whoever holds it up.
     Release,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    Do { kind: Kind, name: u64, action: Action, value: u64 },
+    Do {
+        kind: Kind,
+        name: u64,
+        action: Action,
+        value: u64,
+    },
     Network(Network),
     /// Whatever is open is cut.
     Cut,
@@ -260,8 +270,25 @@ fn a_seed_is_one_plan_and_plans_have_everything_in_them() {
     assert_ne!(Plan::new(7).steps, Plan::new(8).steps);
     let all: String = (0..200).map(|seed| format!("{:?}", Plan::new(seed).steps)).collect();
     for word in [
-        "Create", "Update", "Select(true)", "Select(false)", "Status", "Delete", "Recreate", "Release", "Delay",
-        "Trickle", "Freeze", "Refuse", "Cut,", "CutAfter", "Lose", "Permit(false)", "Permit(true)", "Token", "Widgets",
+        "Create",
+        "Update",
+        "Select(true)",
+        "Select(false)",
+        "Status",
+        "Delete",
+        "Recreate",
+        "Release",
+        "Delay",
+        "Trickle",
+        "Freeze",
+        "Refuse",
+        "Cut,",
+        "CutAfter",
+        "Lose",
+        "Permit(false)",
+        "Permit(true)",
+        "Token",
+        "Widgets",
     ] {
         assert!(all.contains(word), "{word}");
     }

@@ -170,7 +170,7 @@ async fn connection(inner: Arc<Inner>, number: u64, client: TcpStream) {
     };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     // Every other one ends with a reset, as of a machine that has lost its memory.
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         let _ = (client.set_zero_linger(), server.set_zero_linger());
     }
     let mut cut = inner.cut.subscribe();

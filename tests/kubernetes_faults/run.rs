@@ -212,7 +212,11 @@ impl Run<'_> {
         outcome.relists = watched.count(|counts| &counts.relists);
         outcome.denials = watched.count(|counts| &counts.denials);
         let absences = watched.count(|counts| &counts.absences);
-        if absences > 0 { Err(format!("{absences} times a type was not there, and it always was")) } else { Ok(outcome) }
+        if absences > 0 {
+            Err(format!("{absences} times a type was not there, and it always was"))
+        } else {
+            Ok(outcome)
+        }
     }
 
     /// Objects that had a name one after the other were seen in that order, and no other ones.

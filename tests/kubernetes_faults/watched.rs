@@ -191,13 +191,19 @@ impl Type {
         let version = |of: Option<&Value>| of.map(|of| of["metadata"]["resourceVersion"].clone());
         let names = held.keys().chain(theirs.keys());
         let different = names.filter(|name| held.get(*name) != theirs.get(*name));
-        let different = different.map(|name| format!("{name} {:?}/{:?}", version(held.get(name)), version(theirs.get(name))));
+        let different =
+            different.map(|name| format!("{name} {:?}/{:?}", version(held.get(name)), version(theirs.get(name))));
         let different: Vec<String> = different.collect();
         format!("held/there: {}; {:?}", different.join(", "), self.informer.status())
     }
 
     /// Waits until something was told of an object.
-    pub async fn until_told(&self, name: &str, limit: Duration, wanted: impl Fn(&[Told]) -> bool) -> Result<(), String> {
+    pub async fn until_told(
+        &self,
+        name: &str,
+        limit: Duration,
+        wanted: impl Fn(&[Told]) -> bool,
+    ) -> Result<(), String> {
         let told = || {
             let told = self.observer.told_of(name);
             if wanted(&told) { Ok(()) } else { Err(format!("{told:?}; {:?}", self.informer.status())) }

@@ -68,13 +68,13 @@ fn limit(heard: &[u8]) -> Greeting {
         return Greeting::None;
     }
     let Some(settings) = heard.get(HEAD..HEAD + length) else { return Greeting::Incomplete };
-    let limits = settings.chunks_exact(SETTING).filter_map(|setting| match *setting {
+    let mut limits = settings.chunks_exact(SETTING).filter_map(|setting| match *setting {
         [a, b, v, w, x, y] if u16::from_be_bytes([a, b]) == MAX_CONCURRENT_STREAMS => {
             Some(u32::from_be_bytes([v, w, x, y]) as usize)
         }
         _ => None,
     });
-    Greeting::Limit(limits.last())
+    Greeting::Limit(limits.next_back())
 }
 
 impl<C: AsyncRead + Unpin> AsyncRead for Greeted<C> {
