@@ -29,3 +29,6 @@ mod permissions;
 
 #[path = "kubernetes_cluster/outages.rs"]
 mod outages;
+
+#[path = "kubernetes_cluster/clusters.rs"]
+mod clusters;

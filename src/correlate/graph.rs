@@ -71,7 +71,6 @@ pub(super) struct Sources {
 /// Who defines what of the kinds that are claimed.
 #[derive(Clone, Copy)]
 pub(super) struct ClaimedKinds {
-    pub classes: Claims,
     pub gateways: Claims,
     pub routes: Claims,
 }
@@ -124,7 +123,6 @@ fn sources(graph: &mut Graph, settings: &Arc<Settings>) -> Sources {
         secrets: graph.source(&types::secret()),
         namespaces: graph.source(&types::namespace()),
         claims: ClaimedKinds {
-            classes: Claims::gather(graph, settings, &class, classes),
             gateways: Claims::gather(graph, settings, &gateway, gateways),
             routes: Claims::gather(graph, settings, &route, routes),
         },
@@ -146,10 +144,7 @@ pub(super) fn whose<'a>(
     label: impl Fn(&str) -> Option<&'a str>,
 ) -> Standing {
     let mut classes = settings.keys(&gateway.source, None, class);
-    let class = classes.find_map(|key| {
-        let class = ctx.fetch(sources.classes, &key)?;
-        (!sources.claims.classes.sets_aside(ctx, &key)).then_some(class)
-    });
+    let class = classes.find_map(|key| ctx.fetch(sources.classes, &key));
     standing(settings, class.as_deref(), label)
 }
 

@@ -49,10 +49,6 @@ fn of_classes(graph: &mut Graph, settings: &Arc<Settings>, sources: Sources) -> 
     let with = settings.clone();
     graph.correlate("gateway class statuses", sources.classes, move |ctx, key, class| {
         let Some(acceptance) = gateway::class_acceptance(&with, class) else { return Vec::new() };
-        let acceptance = match sources.claims.classes.contest(ctx, key) {
-            Some(lost @ Contest::Lost(_)) => Err((reason::CONFLICTED, lost.message())),
-            _ => acceptance,
-        };
         let mut status = gateway_status::class_status(class, &acceptance);
         if let Some(error) = ctx.fetch(sources.errors.classes, key) {
             unreadable::tell(&mut status.conditions, &error, reason::UNSUPPORTED);

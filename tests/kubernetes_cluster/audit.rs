@@ -62,15 +62,18 @@ impl Audit {
         ]
     }
 
-    /// All writes in a namespace, or of what has none, in the order in which they were answered.
+    /// All writes in a namespace, or of what has none and its name, in the order in which they were answered.
     pub fn writes(&self, namespace: &str) -> Vec<Write> {
         let log = std::fs::read_to_string(self.log()).unwrap_or_default();
         // The last line may still be on its way.
         let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let events = whole.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        // Others write much more, which is not worth parsing.
+        let quoted = format!("\"{namespace}\"");
+        let lines = whole.lines().filter(|line| line.contains(&quoted));
+        let events = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
         let here = events.filter(|event| {
-            let of = event["objectRef"]["namespace"].as_str();
-            of.is_none_or(|of| of == namespace) && event["stage"] == "ResponseComplete"
+            let of = &event["objectRef"];
+            of["namespace"].as_str().or(of["name"].as_str()) == Some(namespace) && event["stage"] == "ResponseComplete"
         });
         let mut writes: Vec<Write> = here.map(|event| Write::of(&event)).collect();
         writes.sort_by(|a, b| a.ended.cmp(&b.ended));

@@ -8,6 +8,7 @@
 //! feed ─ performs ─▶ machine      what to ask and to tell next; pure
 //!  │                 request      paths and queries
 //!  ├─ exchange ─▶ pool ─▶ lane    clients, connections, credentials
+//!  │                 greeting     how much a connection takes
 //!  └─ body ─▶ cut, frame          pieces of bodies, decoded; what cannot be is in quarantine
 //! merge                           several namespaces as one stream
 //!
@@ -32,6 +33,7 @@ mod exchange;
 mod failure;
 mod feed;
 mod frame;
+mod greeting;
 mod identity;
 mod lane;
 mod lease;
