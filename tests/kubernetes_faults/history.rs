@@ -29,7 +29,7 @@ pub fn name_of(object: &Object) -> String {
     format!("{}/{}", object.key().namespace_or_empty(), object.key().name)
 }
 
-fn which(object: &Object) -> Which {
+pub fn which(object: &Object) -> Which {
     (object.uid().unwrap().to_owned(), object.resource_version().unwrap().to_owned())
 }
 

@@ -157,6 +157,9 @@ pub enum Step {
     /// The file with the token is replaced; the old one is refused soon.
     Token,
     Pause(Duration),
+    /// Nothing is wrong for a moment, in which what is held has to become what the server has. Without it the next list
+    /// would mend what was lost before anybody looked.
+    Check,
 }
 
 /// See the module.
@@ -183,7 +186,12 @@ impl Plan {
         };
         // What is wrong for a while, and for how many steps more.
         let (mut network, mut denied) = (0, 0);
-        for _ in 0..30 + rng.below(20) {
+        let rounds = 30 + rng.below(20);
+        for round in 0..rounds {
+            if round > 0 && round % (rounds / 4) == 0 {
+                (network, denied) = (0, 0);
+                plan.steps.push(Step::Check);
+            }
             lift(&mut network, || plan.steps.push(Step::Network(Network::Pass)));
             lift(&mut denied, || plan.steps.push(Step::Permit(true)));
             let step = match rng.below(100) {
@@ -219,7 +227,8 @@ impl Plan {
     /// How many steps make something go wrong.
     pub fn faults(&self) -> usize {
         let no_fault = |step: &&Step| {
-            matches!(step, Step::Do { .. } | Step::Pause(_) | Step::Network(Network::Pass) | Step::Permit(true))
+            let mends = matches!(step, Step::Network(Network::Pass) | Step::Permit(true) | Step::Check);
+            mends || matches!(step, Step::Do { .. } | Step::Pause(_))
         };
         self.steps.len() - self.steps.iter().filter(no_fault).count()
     }

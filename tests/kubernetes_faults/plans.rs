@@ -20,7 +20,7 @@ use crate::run::{Outcome, World, furnish, run};
 const PLANS: u64 = 200;
 
 /// How many run at a time.
-const BATCH: u64 = 50;
+const BATCH: u64 = 100;
 
 /// What happens to the server of all plans of a batch.
 #[derive(Clone, Copy, Debug)]
@@ -105,7 +105,8 @@ async fn whatever_happens_every_store_equals_the_server_in_the_end_and_no_event_
                 let after = (steps as f64 * after) as usize;
                 let so_far = || world.done.load(Ordering::SeqCst);
                 let enough = || if so_far() >= after { Ok(()) } else { Err(format!("{} of {after} steps", so_far())) };
-                until("the plans go on", PATIENCE, enough).await.unwrap();
+                // One that fails says so before that.
+                until("the plans go on", 3 * PATIENCE, enough).await.unwrap();
                 befall(&mut cluster, disaster).await;
                 befell.push(disaster);
             }

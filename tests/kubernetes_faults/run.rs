@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tidegate::source::kubernetes::TypeOptions;
 
 use crate::api::{Api, PATIENCE};
-use crate::history::{Time, lives};
+use crate::history::{Time, Told, lives};
 use crate::plan::{Action, FIELDS, KINDS, Kind, LABELS, Plan, Step, labels};
 use crate::proxy::Proxy;
 use crate::watched::{Watched, mk_options, mk_patience};
@@ -66,13 +66,24 @@ pub async fn run(world: &World, plan: &Plan) -> Result<Outcome, String> {
     };
     run.set_up().await;
     let watched = run.watch(plan).await;
-    for step in &plan.steps {
-        run.perform(step).await;
+    let mut outcome = Ok(0);
+    for (at, step) in plan.steps.iter().enumerate() {
+        if *step == Step::Check {
+            outcome = run.check(&watched, at).await;
+        } else {
+            run.perform(step).await;
+        }
+        if outcome.is_err() {
+            // What waits for the others to get on does not wait for this one.
+            world.done.fetch_add(plan.steps.len() - at, Ordering::SeqCst);
+            break;
+        }
         world.done.fetch_add(1, Ordering::SeqCst);
     }
-    run.proxy.heal();
-    run.perform(&Step::Permit(true)).await;
-    let outcome = run.judge(&watched, plan).await;
+    if outcome.is_ok() {
+        outcome = run.check(&watched, plan.steps.len()).await;
+    }
+    let outcome = outcome.and_then(|objects| run.judge(&watched, plan, objects));
     watched.stop().await;
     outcome
 }
@@ -142,6 +153,8 @@ impl Run<'_> {
             Step::Lose => self.proxy.lose(),
             Step::Token => self.renew_token().await,
             Step::Pause(pause) => tokio::time::sleep(pause).await,
+            // Whoever has the source does it.
+            Step::Check => {}
             Step::Permit(permitted) => {
                 let bindings = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings", self.namespace);
                 if permitted {
@@ -194,17 +207,30 @@ impl Run<'_> {
         }
     }
 
-    /// Whether everything is as it has to be, now that nothing happens any more.
-    async fn judge(&mut self, watched: &Watched, plan: &Plan) -> Result<Outcome, String> {
-        let mut outcome = Outcome { operations: plan.operations(), faults: plan.faults(), ..Outcome::default() };
+    /// Mends everything, and waits until what is held is what the server has; how much that is.
+    async fn check(&mut self, watched: &Watched, at: usize) -> Result<usize, String> {
+        self.proxy.heal();
+        self.perform(&Step::Permit(true)).await;
+        let mut objects = 0;
         for (kind, of) in KINDS.into_iter().zip(&watched.types) {
             // The streams have to live, and not only what they told once to be true.
-            self.create(kind, "last", kind.object("last", plan.seed, true, false)).await;
+            let sign = format!("step-{at}");
+            self.create(kind, &sign, kind.object(&sign, at as u64, true, false)).await;
             let items = self.api.list(&kind.watched_path(&self.namespace)).await;
-            outcome.objects += of.until_equal(items, PATIENCE, Time::Forward).await?;
+            let equal = of.until_equal(items, PATIENCE, Time::Forward).await;
+            objects += equal.map_err(|reason| format!("at step {at}: {reason}"))?;
+        }
+        Ok(objects)
+    }
+
+    /// Whether what was told on the way can have happened.
+    fn judge(&self, watched: &Watched, plan: &Plan, objects: usize) -> Result<Outcome, String> {
+        let (operations, faults) = (plan.operations(), plan.faults());
+        let mut outcome = Outcome { operations, faults, objects, ..Outcome::default() };
+        for (kind, of) in KINDS.into_iter().zip(&watched.types) {
             let told = of.observer.told();
             outcome.events += told.len();
-            outcome.tombstones += told.iter().filter(|(_, told)| format!("{told:?}").ends_with("true)")).count();
+            outcome.tombstones += told.iter().filter(|(_, told)| matches!(told, Told::Delete(_, true))).count();
             self.judge_lives(kind, &lives(&told))?;
         }
         outcome.lists = watched.count(|counts| &counts.lists);

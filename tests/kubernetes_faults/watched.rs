@@ -23,7 +23,7 @@ use tidegate_actors::supervisor::{Backoff, BreakerPolicy, Strategy, Supervisor};
 use tokio::task::JoinHandle;
 
 use crate::api::until;
-use crate::history::{Observer, Time, Told, name_of, replay};
+use crate::history::{Observer, Time, Told, Which, name_of, replay, which};
 
 /// How streams began and ended.
 #[derive(Debug, Default)]
@@ -99,7 +99,7 @@ pub fn mk_options(name: &str, kubeconfig: &Path) -> Options {
 
 /// The same for reflectors.
 pub fn mk_patience() -> ReflectorOptions {
-    let backoff = Backoff { min: Duration::from_millis(20), max: Duration::from_millis(500), ..Backoff::default() };
+    let backoff = Backoff { min: Duration::from_millis(50), max: Duration::from_millis(1500), ..Backoff::default() };
     ReflectorOptions {
         backoff,
         breaker: BreakerPolicy { failures: 1000, open_for: Duration::from_secs(1) },
@@ -159,6 +159,12 @@ impl Type {
         self.informer.lister().list().iter().map(|object| object.key().name.to_string()).collect()
     }
 
+    /// The uid and resource version of what is held, by namespace and name.
+    fn versions(&self) -> BTreeMap<String, Which> {
+        let objects = self.informer.lister().list();
+        objects.iter().map(|object| (name_of(object), which(object))).collect()
+    }
+
     /// What is held, by namespace and name.
     pub fn held(&self) -> BTreeMap<String, Value> {
         let objects = self.informer.lister().list();
@@ -174,7 +180,9 @@ impl Type {
         let observed: BTreeMap<_, _> = items.iter().map(|item| (name(item), versions(item))).collect();
         let theirs: BTreeMap<_, _> = items.into_iter().map(|item| (name(&item), comparable(item))).collect();
         let what = format!("the store of {} equals the server", self.informer.resource_type().plural());
-        let equal = || if self.held() == theirs { Ok(()) } else { Err(self.difference(&theirs)) };
+        // Content is compared when the versions are the same: much is asked again while many are behind.
+        let same = || self.versions() == observed && self.held() == theirs;
+        let equal = || if same() { Ok(()) } else { Err(self.difference(&observed)) };
         until(&what, limit, equal).await?;
         let told = || replay(&self.observer.told(), time);
         let caught_up = || match told() {
@@ -186,14 +194,12 @@ impl Type {
         told().map(|told| told.len())
     }
 
-    fn difference(&self, theirs: &BTreeMap<String, Value>) -> String {
-        let held = self.held();
-        let version = |of: Option<&Value>| of.map(|of| of["metadata"]["resourceVersion"].clone());
+    fn difference(&self, theirs: &BTreeMap<String, Which>) -> String {
+        let held = self.versions();
         let names = held.keys().chain(theirs.keys());
         let different = names.filter(|name| held.get(*name) != theirs.get(*name));
-        let different =
-            different.map(|name| format!("{name} {:?}/{:?}", version(held.get(name)), version(theirs.get(name))));
-        let different: Vec<String> = different.collect();
+        let different: Vec<String> =
+            different.map(|name| format!("{name} {:?}/{:?}", held.get(name), theirs.get(name))).collect();
         format!("held/there: {}; {:?}", different.join(", "), self.informer.status())
     }
 

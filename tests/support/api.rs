@@ -25,7 +25,7 @@ pub async fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> Resul
         match holds() {
             Ok(()) => return Ok(()),
             Err(reason) if begun.elapsed() > limit => return Err(format!("{what}: not within {limit:?}: {reason}")),
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
 }
