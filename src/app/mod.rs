@@ -5,6 +5,7 @@
 //! ├─ admin                    health, metrics, API                     started first, stopped last
 //! ├─ xds-server               ADS over TCP and a Unix socket
 //! ├─ xds, json, status        publishers
+//! ├─ rejections, events       what proxies reject and what people should see
 //! ├─ gateway                  the correlation
 //! ├─ stores/SOURCE/TYPE       one store a resource type
 //! ├─ scanner-SOURCE           what a source needs to run
@@ -40,7 +41,7 @@ pub use run::run;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use parking_lot::{Mutex, RwLock};
@@ -57,12 +58,13 @@ use crate::admin::watches::WatchRegistry;
 use crate::admin::{AdminServer, ModelDocument};
 use crate::builder::{Tidegate, Wire};
 use crate::config::{Config, Switch, Token};
-use crate::correlate::{self, Outputs, Settings};
+use crate::correlate::{self, Outputs, Settings, Shard};
 use crate::proxy::bootstrap::{AdminAddress, Bootstrap, BootstrapOptions, XdsAddress};
-use crate::proxy::child::ChildOptions;
-use crate::proxy::supervised;
+use crate::proxy::child::{self, ChildOptions};
+use crate::proxy::{ProxyError, supervised};
+use crate::publish::events::Teller;
 use crate::publish::json::PublishedModel;
-use crate::publish::status::{PublishedStatuses, StatusWriter};
+use crate::publish::status::{PublishedStatuses, Speaker, StatusWriter};
 use crate::publish::step::Steps;
 use crate::publish::xds::{self, XdsPublisher, XdsServer};
 use catalogue::Types;
@@ -90,6 +92,8 @@ pub struct App {
     pub statuses: PublishedStatuses,
     /// Writes them back to the sources that take them.
     pub writer: StatusWriter,
+    /// Says what is wrong with objects where their sources have a place for it.
+    pub teller: Teller,
     /// Where the admin server listens.
     pub admin: SocketAddr,
     /// Where the xDS server listens over TCP.
@@ -108,6 +112,8 @@ pub struct App {
     correlations: Correlations,
     /// What runs for each source beside its reflectors, by the source's name.
     source_children: Mutex<BTreeMap<Name, sources::SourceChildren>>,
+    /// The runtime directory of the local Envoy, once there is one.
+    envoy_dir: OnceLock<PathBuf>,
 }
 
 impl App {
@@ -129,7 +135,9 @@ impl App {
         let settings = Arc::new(RwLock::new(settings(config)));
         let correlation = correlation(config, &settings, &env, &problems, &factory);
         let told = settings.clone();
-        let writer = StatusWriter::new(&env, &problems, &factory, move || told.read().controller.clone());
+        let writer = StatusWriter::new(&env, &problems, &factory, move || speaker(&told.read()));
+        let told = settings.clone();
+        let teller = Teller::new(&env, &problems, &factory, move || told.read().controller.clone());
         let watches = WatchRegistry::new(
             &config.watches,
             config.limits.watches,
@@ -144,6 +152,7 @@ impl App {
             model: PublishedModel::default(),
             statuses: PublishedStatuses::default(),
             writer,
+            teller,
             env,
             problems,
             supervisor,
@@ -156,6 +165,7 @@ impl App {
             settings,
             correlations: Arc::default(),
             source_children: Mutex::default(),
+            envoy_dir: OnceLock::new(),
         };
         app.add(publishers::admin(admin, &app.env, app.admin_state(tidegate, config, hooks, catalogue))).await?;
         app.add(publishers::xds_server(xds_server, &app.xds)).await?;
@@ -194,11 +204,22 @@ impl App {
         let socket = std::path::absolute(&self.xds_socket).context("where is the xDS socket?")?;
         let bootstrap = BootstrapOptions::new("tidegate-local", XdsAddress::Socket(socket), admin.clone());
         let bootstrap = Bootstrap::new(&bootstrap)?.to_json()?;
-        let mut child = ChildOptions::new(envoy, config.data_dir.join("envoy"), bootstrap, admin);
+        let dir = config.data_dir.join("envoy");
+        self.envoy_dir.get_or_init(|| dir.clone());
+        let mut child = ChildOptions::new(envoy, dir, bootstrap, admin);
         child.concurrency = config.proxy.concurrency;
         child.drain_timeout = *config.proxy.drain_timeout;
         config.proxy.log_level.as_str().clone_into(&mut child.log_level);
         self.add(supervised::child_spec("envoy", child)).await
+    }
+
+    /// Kills the local Envoy of this run, for whoever cannot wait until it is drained. Returns its process, if there
+    /// was one. An Envoy that an earlier run left, and that this one does not manage, is none of it.
+    ///
+    /// # Errors
+    /// When it lives and cannot be signalled.
+    pub fn kill_proxy(&self) -> Result<Option<u32>, ProxyError> {
+        self.envoy_dir.get().map_or(Ok(None), |dir| child::kill_noted(dir))
     }
 
     fn admin_state(&self, tidegate: &Tidegate, config: &Config, hooks: &Hooks, catalogue: Types) -> AdminState {
@@ -245,9 +266,17 @@ fn xds_options(config: &Config, socket: &std::path::Path) -> xds::Options {
 fn settings(config: &Config) -> Settings {
     Settings {
         controller: config.gateway.controller_name.as_str().into(),
+        shard: Shard {
+            classes: config.gateway.classes.iter().map(|class| class.as_str().into()).collect(),
+            selector: config.gateway.labels(),
+        },
         bind: config.proxy.bind,
         sources: config.sources.iter().map(|source| source.name.as_str().into()).collect(),
     }
+}
+
+fn speaker(settings: &Settings) -> Speaker {
+    Speaker { controller: settings.controller.clone(), is_shard: settings.shard.is_part() }
 }
 
 fn correlation(
