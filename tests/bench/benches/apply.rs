@@ -30,11 +30,11 @@ use tidegate_bench::report::{Figure, Report, Samples};
 use tidegate_bench::service::free_address;
 
 #[path = "../../support/cluster.rs"]
-#[allow(dead_code, reason = "suites need more of it")]
+#[allow(dead_code, clippy::expect_used, reason = "suites need more of it, and may end with a panic")]
 mod cluster;
 
 #[path = "../../support/ports.rs"]
-#[allow(dead_code, reason = "suites need more of it")]
+#[allow(dead_code, clippy::expect_used, reason = "suites need more of it, and may end with a panic")]
 mod ports;
 
 use cluster::Cluster;
