@@ -30,6 +30,11 @@ mod routes;
 
 mod server;
 
+/// For the fuzz targets.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use redact::redacted;
 pub use server::{AdminServer, ServeError};
 pub use state::{AdminState, Catalogue, LogLevel, ModelDocument, Provider, Slot, Steer, SteerError, SyncPhase};
