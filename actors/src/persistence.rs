@@ -223,6 +223,15 @@ impl Persistence {
         }
     }
 
+    /// Whether all that is held is on disk, as far as it has been told; for tests and for orderly ends.
+    pub fn is_current(&self) -> bool {
+        let slots: Vec<Arc<Slot>> = self.shared.slots.lock().values().cloned().collect();
+        slots.iter().all(|slot| {
+            let is_written = slot.files.try_lock().is_some_and(|files| !files.is_behind() && files.is_known());
+            slot.port.depth() == 0 && is_written
+        })
+    }
+
     /// Sets the gauges that change by themselves as time goes by; call it when metrics are read.
     pub fn record_metrics(&self) {
         let status = self.status();

@@ -84,7 +84,8 @@ pub trait Source: Send + Sync + 'static {
     /// The configured name, which stands in the key of every object from here.
     fn name(&self) -> &Name;
 
-    /// Lists, then watches one resource type; with `from`, resumes there without a list if it can, else lists.
+    /// Lists, then watches one resource type; with `from`, resumes there without a list if it can, else lists. A
+    /// resumed stream should tell a bookmark as soon as it is known to work, even if nothing has changed.
     fn open(&self, resource_type: &ResourceType, from: Option<Cursor>) -> SourceStream;
 
     /// What, beside the type, decides which objects there are and what they look like: where they come from, selectors.

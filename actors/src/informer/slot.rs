@@ -260,6 +260,7 @@ fn restore(queue: &mut DeltaQueue, snapshot: Snapshot) {
             }
         }
     }
+    queue.doubt();
     match snapshot.absent {
         Some(reason) => queue.set_phase(Phase::Absent(reason)),
         None if snapshot.complete => {

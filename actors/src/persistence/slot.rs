@@ -119,11 +119,15 @@ impl Files {
         self.position = position;
     }
 
+    /// Whether there is anything to say of the type.
+    pub fn is_known(&self) -> bool {
+        self.position.complete || self.position.absent.is_some()
+    }
+
     /// Whether the file says something else than it should.
     pub fn is_behind(&self) -> bool {
         let says = |position: &Position| (position.cursor.clone(), position.complete, position.absent.is_some());
-        let is_known = self.position.complete || self.position.absent.is_some();
-        is_known && (!self.dirty.is_empty() || self.written.as_ref().map(says) != Some(says(&self.position)))
+        self.is_known() && (!self.dirty.is_empty() || self.written.as_ref().map(says) != Some(says(&self.position)))
     }
 
     /// How long the file is.

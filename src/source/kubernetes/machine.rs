@@ -234,7 +234,8 @@ fn in_watch(mut watching: Watching, event: Event) -> Step {
                 return end(watching.went_back(&version));
             }
             watching.proven = true;
-            Ok(Vec::new())
+            // It is heard now, though nothing has happened.
+            Ok(vec![Action::Emit(SourceEvent::Bookmark(Cursor(watching.cursor.clone())))])
         }
         _ => Ok(Vec::new()),
     };

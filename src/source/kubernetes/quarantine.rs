@@ -53,6 +53,11 @@ impl Quarantine {
         self.standing.lock().entry(stream.clone()).or_default().insert(id);
     }
 
+    /// Whether nothing stands.
+    pub fn is_empty(&self) -> bool {
+        self.standing.lock().values().all(BTreeSet::is_empty)
+    }
+
     /// An object can be read, or is gone.
     pub fn clear(&self, stream: &Option<Name>, key: &ObjectKey) {
         let mut standing = self.standing.lock();
