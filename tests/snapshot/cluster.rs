@@ -53,12 +53,20 @@ fn mk_cluster_config(folder: &Path, server: &ApiServer) -> Config {
     Loader::new(Registry::default()).parse(text, &folder.join("t.yaml")).unwrap()
 }
 
-/// The paths of requests for objects of ours: those that list, and those that watch.
+/// What was asked for of the gateway's types since the requests were last forgotten: lists, and watches.
 fn asked(server: &ApiServer) -> (Vec<String>, Vec<String>) {
-    let paths = server.requests().into_iter().map(|request| format!("{} {}", request.method, request.path));
-    let objects = paths.filter(|path| !path.contains("customresourcedefinitions") && path.contains("/v1"));
-    let objects = objects.filter(|path| path.contains('?'));
-    objects.partition(|path| !path.contains("watch=true") && !path.contains("watch=1") || path.contains("sendInitialEvents"))
+    let of_objects = |request: &tidegate_apiserver::Request| {
+        ["list", "watch"].contains(&&*request.verb) && !request.path.contains("customresourcedefinitions")
+    };
+    let requests = server.requests().into_iter().filter(of_objects);
+    let lists = |request: &tidegate_apiserver::Request| {
+        request.verb == "list" || request.query.contains("sendInitialEvents=true")
+    };
+    let (lists, watches): (Vec<_>, Vec<_>) = requests.partition(lists);
+    let spell = |requests: Vec<tidegate_apiserver::Request>| {
+        requests.into_iter().map(|request| format!("{}?{}", request.path, request.query)).collect()
+    };
+    (spell(lists), spell(watches))
 }
 
 #[tokio::test(flavor = "multi_thread")]
