@@ -27,6 +27,9 @@ mod slot;
 
 mod writer;
 
+#[cfg(all(test, feature = "testing"))]
+mod tests;
+
 pub use error::{PersistenceError, Unusable};
 pub use seal::{Sealer, Treatment};
 
@@ -259,8 +262,9 @@ impl Persistence {
         content.tail.closed |= content.header.key.is_some() != (treatment == Treatment::Sealed);
         let objects = std::mem::take(&mut content.objects);
         restored.files.found(objects.iter().cloned().map(Keyed), content.position.clone(), content.tail);
+        let is_known = content.position.is_known();
         let Position { cursor, complete, absent, at } = content.position;
-        if complete || absent.is_some() {
+        if is_known {
             source.restored(resource_type, &objects);
             self.shared.metrics.restored.increment(objects.len() as u64);
             restored.snapshot = Some(Snapshot { objects, cursor, complete, absent, at });
@@ -351,8 +355,7 @@ impl Persistence {
             Some(why) => {
                 let place = path.display().to_string();
                 let reason = format!("this part of the snapshot is not up to date: {why}");
-                let problem =
-                    Problem { place, object: None, field: String::new(), reason, serving: Serving::Current };
+                let problem = Problem { place, object: None, field: String::new(), reason, serving: Serving::Current };
                 self.shared.problems.set(SCOPE, &id, problem);
                 told.failing.insert(path.to_owned(), why);
             }

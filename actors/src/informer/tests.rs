@@ -276,8 +276,7 @@ async fn a_snapshot_serves_at_once_and_is_resumed_without_a_list() {
     rig.source.apply("a", 1);
     rig.source.apply("b", 1);
     let cursor = Some(Cursor("1".into()));
-    let snapshot =
-        Snapshot { objects: vec![mk_object("demo", "a", 1)], cursor, complete: true, ..Snapshot::default() };
+    let snapshot = Snapshot { objects: vec![mk_object("demo", "a", 1)], cursor, complete: true, ..Snapshot::default() };
     let options = RegisterOptions { restore: Some(snapshot), ..RegisterOptions::default() };
     let informer = rig.factory.register("demo", mk_type(), options).await.unwrap();
     rig.factory.wait_for_sync(LONG).await.unwrap();

@@ -9,8 +9,9 @@ use super::seal::Sealer;
 use crate::env::DiskFile;
 use crate::id::ObjectKey;
 
-/// A frame is full when it holds so many bytes; a larger object has one of its own.
-const FULL: usize = 1 << 20;
+/// A frame is full when it holds so many bytes; a larger object has one of its own. In tests few, so that batches of
+/// several frames are nothing special.
+const FULL: usize = if cfg!(test) { 160 } else { 1 << 20 };
 
 /// See the module.
 pub(super) struct Batch<'a> {

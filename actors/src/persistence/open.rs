@@ -100,11 +100,8 @@ pub(super) fn fitting(content: Content, wanted: &Header, treatment: Treatment) -
 /// Renames a file so that nobody reads it again, and forgets the oldest of those that were.
 pub(super) fn set_aside(disk: &dyn Disk, path: &Path) -> io::Result<PathBuf> {
     let directory = path.parent().unwrap_or(Path::new(""));
-    let mut aside: Vec<(u64, PathBuf)> = disk
-        .list(directory)?
-        .into_iter()
-        .filter_map(|entry| Some((number(&entry.path)?, entry.path)))
-        .collect();
+    let mut aside: Vec<(u64, PathBuf)> =
+        disk.list(directory)?.into_iter().filter_map(|entry| Some((number(&entry.path)?, entry.path))).collect();
     aside.sort();
     let next = aside.last().map_or(1, |(number, _)| number + 1);
     let mut name = path.as_os_str().to_owned();

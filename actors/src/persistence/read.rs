@@ -49,7 +49,8 @@ pub(super) fn context(salt: u64, frame: &Frame<'_>) -> [u8; 25] {
 
 /// Reads a file.
 pub(super) fn read(file: &[u8], sealer: Option<&dyn Sealer>) -> Result<Content, Unusable> {
-    let prelude = Prelude::read(file).ok_or(Unusable::Corrupt { at: 0, what: "it does not begin as a snapshot does" })?;
+    let prelude =
+        Prelude::read(file).ok_or(Unusable::Corrupt { at: 0, what: "it does not begin as a snapshot does" })?;
     if !(OLDEST..=VERSION).contains(&prelude.version) {
         return Err(Unusable::Version { found: prelude.version, oldest: OLDEST, newest: VERSION });
     }

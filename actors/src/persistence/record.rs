@@ -33,15 +33,23 @@ pub(crate) struct Position {
 /// One statement of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Record<'a> {
-    Put { namespace: Option<&'a str>, name: &'a str, raw: &'a [u8] },
-    Delete { namespace: Option<&'a str>, name: &'a str },
+    Put {
+        namespace: Option<&'a str>,
+        name: &'a str,
+        raw: &'a [u8],
+    },
+    Delete {
+        namespace: Option<&'a str>,
+        name: &'a str,
+    },
     /// The last of each batch.
     Position(Position),
 }
 
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
-const POSITION: u8 = 3;
+const POSITION_V1: u8 = 3;
+const POSITION: u8 = 4;
 
 impl Header {
     pub fn write(&self, out: &mut Vec<u8>) {
@@ -83,6 +91,11 @@ pub(super) fn size(key: &ObjectKey, raw: &[u8]) -> u64 {
 }
 
 impl Position {
+    /// Whether it says anything of the type.
+    pub fn is_known(&self) -> bool {
+        self.complete || self.absent.is_some()
+    }
+
     pub fn write(&self, out: &mut Vec<u8>) {
         out.push(POSITION);
         optional(out, self.cursor.as_ref().map(|cursor| &*cursor.0));
@@ -92,11 +105,13 @@ impl Position {
         number(out, at);
     }
 
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+    /// Version 1 did not say when the source was last heard.
+    fn read(reader: &mut Reader<'_>, says_when: bool) -> Option<Self> {
         let cursor = reader.optional()?.map(|cursor| Cursor(cursor.into()));
         let complete = reader.flag()?;
         let absent = reader.optional()?.map(str::to_owned);
-        let at = Some(reader.number()?).filter(|at| *at > 0).map(Duration::from_millis);
+        let at = if says_when { reader.number()? } else { 0 };
+        let at = Some(at).filter(|at| *at > 0).map(Duration::from_millis);
         Some(Self { cursor, complete, absent, at })
     }
 }
@@ -150,7 +165,8 @@ impl<'a> Reader<'a> {
                 Some(Record::Put { namespace, name, raw: self.bytes()? })
             }
             DELETE => Some(Record::Delete { namespace: self.optional()?, name: self.text()? }),
-            POSITION => Position::read(self).map(Record::Position),
+            POSITION_V1 => Position::read(self, false).map(Record::Position),
+            POSITION => Position::read(self, true).map(Record::Position),
             _ => None,
         }
     }

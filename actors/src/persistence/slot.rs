@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::batch::Batch;
 use super::frame::{FRAME, Frame, PRELUDE, Prelude, Role, VERSION};
@@ -19,8 +20,9 @@ use crate::store::ObjectChanges;
 
 /// Readable by the owner alone.
 const MODE: u32 = 0o600;
-/// What a file may hold in vain before it is written anew, beside as much as it holds of use.
-const WASTE: u64 = 1 << 20;
+/// What a file may hold in vain before it is written anew, beside as much as it holds of use; in tests little, so that
+/// small files are written anew too.
+const WASTE: u64 = if cfg!(test) { 400 } else { 1 << 20 };
 
 /// Whether an object can be used, as far as those who read it know.
 pub(super) type Readable = dyn Fn(&Object) -> bool + Send + Sync;
@@ -36,6 +38,8 @@ pub(super) struct Files {
     held_back: Set<ObjectKey>,
     /// Keys that differ from what the file holds.
     dirty: Set<ObjectKey>,
+    /// The mirror is what was found; what was told since may leave out what came and went in between.
+    unchecked: bool,
     position: Position,
     /// What the file says; `None`: it is not there, or of no use.
     written: Option<Position>,
@@ -60,6 +64,7 @@ impl Files {
             mirror: Set::default(),
             held_back: Set::default(),
             dirty: Set::default(),
+            unchecked: false,
             position: Position::default(),
             written: None,
             file: None,
@@ -70,24 +75,42 @@ impl Files {
     /// What the file was found to hold.
     pub fn found(&mut self, objects: impl Iterator<Item = Keyed>, position: Position, tail: Tail) {
         self.mirror = objects.collect();
+        self.unchecked = true;
         (self.position, self.written, self.tail) = (position.clone(), Some(position), tail);
     }
 
-    /// Takes in changes of the store.
-    pub fn absorb(&mut self, changes: &mut ObjectChanges, readable: &Readable) {
+    /// Takes in changes of the store; says whether there were any.
+    pub fn absorb(&mut self, changes: &mut ObjectChanges, readable: &Readable) -> bool {
+        let mut any = false;
         while let Some(batch) = changes.begin() {
+            any = true;
             for (key, change) in batch.iter() {
                 self.change(key, change.new.as_ref().map(|new| Keyed(new.clone())), readable);
             }
             changes.commit();
         }
+        any
+    }
+
+    /// Compares what was found with what the store holds, once it holds that and what came after it.
+    pub fn check(&mut self, held: impl FnOnce() -> Vec<Arc<Object>>, readable: &Readable) {
+        if !std::mem::take(&mut self.unchecked) {
+            return;
+        }
+        let held: Set<Keyed> = held().into_iter().map(Keyed).collect();
+        let gone: Vec<ObjectKey> = self.mirror.difference(&held).map(|gone| gone.0.key().clone()).collect();
+        gone.iter().for_each(|key| self.change(key, None, readable));
+        held.into_iter().for_each(|Keyed(object)| {
+            let key = object.key().clone();
+            self.change(&key, Some(Keyed(object)), readable);
+        });
     }
 
     fn change(&mut self, key: &ObjectKey, new: Option<Keyed>, readable: &Readable) {
         let old = self.mirror.get(key);
         match new {
             Some(new) => {
-                if old.is_some_and(|old| std::sync::Arc::ptr_eq(&old.0, &new.0)) {
+                if old.is_some_and(|old| Arc::ptr_eq(&old.0, &new.0)) {
                     self.held_back.remove(key);
                     return;
                 }
@@ -121,7 +144,7 @@ impl Files {
 
     /// Whether there is anything to say of the type.
     pub fn is_known(&self) -> bool {
-        self.position.complete || self.position.absent.is_some()
+        self.position.is_known()
     }
 
     /// Whether the file says something else than it should.

@@ -104,15 +104,26 @@ impl Persistence {
 
     async fn write(&self, slot: &Arc<Slot>, context: &TaskContext) -> io::Result<Done> {
         let shared = &self.shared;
-        // Read before the changes are taken in, so that it says no more than they do.
-        let position = position(slot);
         {
             // A writer that was killed may still be at it; the next round has another look.
             let Some(mut files) = slot.files.try_lock() else {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "an earlier attempt is still under way"));
             };
-            slot.port.receive(|changes| files.absorb(changes, &*shared.options.readable));
-            files.reached(position);
+            let readable = &*shared.options.readable;
+            // Read before the changes are taken in, so that it says no more than they do; and once more if there were
+            // any, so that it says no less either.
+            for _ in 0..8 {
+                let position = position(slot);
+                if !position.is_known() {
+                    return Ok(Done::default());
+                }
+                let any = slot.port.receive(|changes| files.absorb(changes, readable));
+                files.check(|| slot.informer.lister().list(), readable);
+                files.reached(position);
+                if !any {
+                    break;
+                }
+            }
             if !files.is_behind() {
                 return Ok(Done::default());
             }

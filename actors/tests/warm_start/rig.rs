@@ -1,13 +1,15 @@
 //! A life of an engine on a disk: one source, one type, and a door that can be shut between them.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::{StreamExt as _, stream};
+use tidegate_actors::env::Disk as _;
 use tidegate_actors::id::{Name, ResourceType, Scope};
 use tidegate_actors::informer::{Informer, RegisterOptions};
 use tidegate_actors::object::Object;
-use tidegate_actors::persistence::PersistenceOptions;
+use tidegate_actors::persistence::{PersistenceOptions, PersistenceStatus};
 use tidegate_actors::source::{Cursor, Source, SourceEvent, SourceStream};
 use tidegate_actors::testing::{MemoryDisk, MemorySource, Rig};
 use tokio::sync::watch;
@@ -62,6 +64,12 @@ impl Source for Door {
     }
 }
 
+/// The names of the files that are there.
+pub fn files(disk: &MemoryDisk) -> Vec<String> {
+    let entries = disk.list(Path::new("snapshot")).unwrap();
+    entries.iter().map(|entry| entry.path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+}
+
 /// See the module.
 pub struct Life {
     pub rig: Rig,
@@ -108,6 +116,10 @@ impl Life {
 
     pub fn lists(&self) -> usize {
         self.door.lists.load(Ordering::SeqCst)
+    }
+
+    pub fn status(&self) -> PersistenceStatus {
+        self.rig.persistence.as_ref().unwrap().status()
     }
 
     pub fn held(&self) -> Vec<String> {
