@@ -28,6 +28,7 @@ mod slot;
 mod writer;
 
 #[cfg(all(test, feature = "testing"))]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
 
 pub use error::{PersistenceError, Unusable};

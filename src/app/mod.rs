@@ -128,8 +128,7 @@ impl App {
         // First of all, since it is read ahead while the rest is put together.
         let persistence = snapshot::open(tidegate, config, &env, &problems).await?;
         let (of_env, of_problems) = (env.clone(), problems.clone());
-        let factory =
-            InformerFactory::with_persistence(of_env, supervisor.clone(), of_problems, persistence.clone());
+        let factory = InformerFactory::with_persistence(of_env, supervisor.clone(), of_problems, persistence.clone());
         let token = token::establish(&config.admin, &config.data_dir, &env)?;
         let admin = AdminServer::bind(&config.admin, &config.limits, &env).await?;
         let xds_socket = config.xds.unix_socket.clone().unwrap_or_else(|| config.data_dir.join("xds.sock"));
@@ -270,12 +269,7 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-fn correlation(
-    settings: &Arc<RwLock<Settings>>,
-    env: &Env,
-    problems: &Problems,
-    gate: Gate,
-) -> Correlation<Outputs> {
+fn correlation(settings: &Arc<RwLock<Settings>>, env: &Env, problems: &Problems, gate: Gate) -> Correlation<Outputs> {
     let settings = settings.clone();
     Correlation::new("gateway", env, problems, gate, move |graph| correlate::build(graph, &settings.read()))
 }

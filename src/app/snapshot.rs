@@ -48,9 +48,8 @@ pub(super) async fn open(
         Some(SnapshotSecrets::Encrypt) | None => Treatment::Sealed,
     };
     let confidential = section.confidential.clone();
-    options.treatment = Arc::new(move |of| {
-        if is_secret(of) || matches(&confidential, of) { secret } else { Treatment::Plain }
-    });
+    options.treatment =
+        Arc::new(move |of| if is_secret(of) || matches(&confidential, of) { secret } else { Treatment::Plain });
     let catalogue = tidegate.catalogue.clone();
     options.readable = Arc::new(move |object: &Object| {
         let of = object.resource_type();

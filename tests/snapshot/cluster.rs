@@ -129,9 +129,10 @@ async fn a_cluster_whose_history_is_gone_meanwhile_is_listed_while_the_snapshot_
     published(&app).await;
     assert_eq!(model(&app), before);
     wait_until("it was listed", || !asked(&server).0.is_empty()).await;
-    wait_until("nothing is degraded", || app.factory.slots().iter().all(|slot| {
-        matches!(slot.sync.phase, Phase::Synced | Phase::Absent(_))
-    })).await;
+    wait_until("nothing is degraded", || {
+        app.factory.slots().iter().all(|slot| matches!(slot.sync.phase, Phase::Synced | Phase::Absent(_)))
+    })
+    .await;
     assert_eq!(model(&app), before);
     app.supervisor.shutdown(Duration::from_secs(5)).await;
 }

@@ -28,8 +28,7 @@ impl Killed {
              sources: [{{name: demo, kind: directory, path: manifests}}]\n"
         );
         std::fs::write(folder.path().join("tidegate.yaml"), text).unwrap();
-        let service =
-            Service::start(&["run", "--config", "tidegate.yaml"], folder.path(), &folder.path().join("data"));
+        let service = Service::start(&["run", "--config", "tidegate.yaml"], folder.path(), &folder.path().join("data"));
         let admin = SocketAddr::from(([127, 0, 0, 1], admin));
         let killed = Self { folder, service, admin };
         killed.service.until_ready(killed.admin).await;

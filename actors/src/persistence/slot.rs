@@ -158,8 +158,8 @@ impl Files {
         if self.written.is_some() { self.tail.length } else { 0 }
     }
 
-    /// Writes what the file lacks.
-    pub fn write(&mut self, disk: &dyn Disk, sealer: Option<&dyn Sealer>, salt: u64) -> io::Result<Done> {
+    /// Writes what the file lacks; it may have so many bytes.
+    pub fn write(&mut self, disk: &dyn Disk, sealer: Option<&dyn Sealer>, salt: u64, room: u64) -> io::Result<Done> {
         if !self.is_behind() {
             return Ok(Done::default());
         }
@@ -171,7 +171,14 @@ impl Files {
             Treatment::Sealed | Treatment::Omitted => return self.leave_out(disk),
         };
         let wasted = self.tail.length.saturating_sub(self.tail.live);
-        let anew = self.written.is_none() || self.tail.closed || wasted > self.tail.live + WASTE;
+        let tight = self.tail.length > room;
+        let anew = self.written.is_none() || self.tail.closed || tight || wasted > self.tail.live + WASTE;
+        if anew && self.mirror.iter().map(|Keyed(object)| size(object.key(), object.raw())).sum::<u64>() > room {
+            // What is on disk would be out of date for good.
+            self.remove(disk)?;
+            let reason = "the snapshot would be larger than it may be, so this part is left out; raise its limit";
+            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, reason));
+        }
         // Until it has succeeded, nobody knows what the file holds.
         let written = self.written.take();
         let before = self.tail.length;

@@ -90,7 +90,7 @@ impl Slot {
         let at = Some(Duration::from_secs(step));
         self.files.reached(Position { cursor, complete: true, absent: None, at });
         let salt = self.rng.next_u64();
-        if self.files.write(disk, sealer, salt).is_ok() {
+        if self.files.write(disk, sealer, salt, u64::MAX).is_ok() {
             self.safe = self.history.len() - 1;
         }
     }
@@ -272,7 +272,7 @@ fn an_object_that_nobody_can_use_leaves_the_one_before_it_and_has_to_be_listed_a
         files.absorb(&mut changes, &good);
         let cursor = Some(Cursor(cursor.into()));
         files.reached(Position { cursor, complete: true, absent: None, at: None });
-        files.write(&disk, None, 7).unwrap();
+        files.write(&disk, None, 7, u64::MAX).unwrap();
         state_of(&read(&disk.read(Path::new(FILE)).unwrap(), None).unwrap())
     };
     let state = |n: &[(&str, u64)], cursor| (n.iter().map(|(name, n)| (name.to_string(), *n)).collect(), cursor);

@@ -135,8 +135,12 @@ impl Persistence {
             Fault::Drop => return Err(io::Error::other("injected")),
             Fault::Error(reason) | Fault::Panic(reason) => return Err(io::Error::other(reason)),
         }
+        let slots: Vec<Arc<Slot>> = shared.slots.lock().values().cloned().collect();
+        let others = slots.iter().filter(|other| !Arc::ptr_eq(other, slot));
+        let others: u64 = others.filter_map(|other| Some(other.files.try_lock()?.length())).sum();
+        let room = shared.options.max_bytes.saturating_sub(others);
         let (of, sealer, salt) = (slot.clone(), shared.options.sealer.clone(), shared.env.rng.next_u64());
-        let writing = shared.env.on_disk(move |disk| of.files.lock().write(disk, sealer.as_deref(), salt));
+        let writing = shared.env.on_disk(move |disk| of.files.lock().write(disk, sealer.as_deref(), salt, room));
         tokio::pin!(writing);
         tokio::select! {
             biased;

@@ -169,3 +169,24 @@ fn a_disk_that_cannot_be_read_at_the_start_costs_a_list() {
         assert_eq!((life.held(), life.lists()), (vec!["a 1".to_owned()], 1));
     });
 }
+
+#[test]
+fn what_does_not_fit_into_the_limit_is_left_out_by_name() {
+    testing::run(async {
+        let (disk, source) = (MemoryDisk::default(), MemorySource::new("demo"));
+        for n in 0..50 {
+            put(&source, &format!("o{n}"), n);
+        }
+        let mut small = options();
+        small.max_bytes = 2000;
+        let life = Life::with(1, &disk, &source, "", small).await;
+        life.come_back();
+        life.rig.advance(Duration::from_secs(2)).await;
+        let (state, problems) = said(&life);
+        assert_eq!((state, files(&disk)), (State::Degraded, Vec::new()));
+        assert!(problems[0].contains("raise its limit"), "{problems:?}");
+        (1..50).for_each(|n| delete(&source, &format!("o{n}")));
+        life.rig.advance(Duration::from_secs(60)).await;
+        assert_eq!((said(&life).1, files(&disk).len()), (Vec::new(), 1), "it fits now");
+    });
+}
