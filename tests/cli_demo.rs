@@ -251,6 +251,51 @@ async fn what_the_demo_prints_works_an_edit_is_live_and_ctrl_c_ends_all_in_order
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs envoy: run by cargo xtask test"]
+async fn while_another_holds_envoys_admin_address_the_demo_says_so_and_a_second_signal_leaves_nothing_behind() {
+    let rig = mk_rig();
+    // With `SO_REUSEPORT`, as Envoy listens: a second one would share it and be asked in turn.
+    let other = tokio::net::TcpSocket::new_v4().unwrap();
+    other.set_reuseport(true).unwrap();
+    other.bind(rig.envoy).unwrap();
+    let other = other.listen(16).unwrap();
+    let mut service = rig.start(vec![("TIDEGATE_ENVOY", envoy_binary().display().to_string())]);
+
+    eventually("the demo says why it takes long", PATIENCE, || {
+        let out = service.out();
+        let named = out.contains(&rig.envoy.to_string()) && out.contains("set proxy.admin_address");
+        std::future::ready(if named { Ok(()) } else { Err(out) })
+    })
+    .await;
+    assert_eq!(service.envoy_pid(), None, "none is started beside it");
+    drop(other);
+    printed(&service).await;
+
+    // A request that does not end keeps Envoy draining.
+    let envoy = service.envoy_pid().unwrap();
+    let slow = tokio::spawn(get(rig.http, "demo.local", "/?sleep=20000"));
+    eventually("the slow request is under way", PATIENCE, || rig.is_asked()).await;
+    service.signal(Signal::INT);
+    eventually("it is stopping", PATIENCE, || async {
+        let ready = get(rig.admin, &rig.admin.to_string(), "/readyz").await?;
+        if ready.body.contains("is stopping") { Ok(()) } else { Err(format!("{ready:?}")) }
+    })
+    .await;
+    // Signals that come closer together than a quarter of a second are one.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    service.signal(Signal::INT);
+    let ended = service.ended(PATIENCE).await;
+
+    assert_eq!(ended.code(), Some(3), "{ended}: {}", service.err());
+    eventually("Envoy is gone", PATIENCE, || std::future::ready(if is_alive(envoy) { Err(envoy) } else { Ok(()) }))
+        .await;
+    assert!(slow.await.unwrap().is_err());
+    for address in [rig.http, rig.admin, rig.xds, rig.envoy] {
+        assert!(tokio::net::TcpStream::connect(address).await.is_err(), "somebody still listens on {address}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_no_envoy_to_be_had_the_demo_says_so_in_one_line_and_serves_xds() {
     let rig = mk_rig();
     let cache = rig.folder.path().join("cache").display().to_string();

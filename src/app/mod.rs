@@ -212,7 +212,7 @@ impl App {
         let socket = std::path::absolute(&self.xds_socket).context("where is the xDS socket?")?;
         let bootstrap = BootstrapOptions::new("tidegate-local", XdsAddress::Socket(socket), admin.clone());
         let bootstrap = Bootstrap::new(&bootstrap)?.to_json()?;
-        let mut child = ChildOptions::new(envoy, config.data_dir.join("envoy"), bootstrap, admin);
+        let mut child = ChildOptions::new(envoy, envoy_dir(config), bootstrap, admin);
         child.concurrency = config.proxy.concurrency;
         child.drain_timeout = *config.proxy.drain_timeout;
         config.proxy.log_level.as_str().clone_into(&mut child.log_level);
@@ -247,6 +247,11 @@ impl App {
             key: Key::new(&self.token),
         }
     }
+}
+
+/// The runtime directory of the local Envoy.
+fn envoy_dir(config: &Config) -> PathBuf {
+    config.data_dir.join("envoy")
 }
 
 fn xds_options(config: &Config, socket: &std::path::Path) -> xds::Options {

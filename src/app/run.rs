@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tidegate_actors::env::Env;
-use tidegate_actors::supervisor::Exit;
+use tidegate_actors::supervisor::{Exit, State};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
-use super::{App, Hooks, RunOptions, wants_proxy};
+use super::{App, Hooks, RunOptions, envoy_dir, wants_proxy};
 use crate::builder::Tidegate;
 use crate::config::{Config, Directory};
 use crate::demo;
 use crate::proxy::bootstrap::AdminAddress;
+use crate::proxy::child;
 use crate::proxy::envoy_admin::{EnvoyAdmin, EnvoyState};
 use crate::proxy::locate::{self, LocateOptions};
 
@@ -66,7 +67,13 @@ async fn serve(tidegate: &Tidegate, config: Arc<Config>, options: RunOptions) ->
     tracing::info!("stopping; a second signal ends at once");
     tokio::select! {
         biased;
-        () = again(&mut interrupt, &mut terminate) => bail!("ended by a second signal, before everything had stopped"),
+        () = again(&mut interrupt, &mut terminate) => {
+            // It was being drained: left behind, it would hold its ports and be of no use to the next start.
+            if let Some(pid) = child::kill_noted(&envoy_dir(&config))? {
+                tracing::warn!(pid, "Envoy killed");
+            }
+            bail!("ended by a second signal, before everything had stopped")
+        }
         () = app.supervisor.shutdown(*config.shutdown_timeout) => {}
     }
     tracing::info!("stopped");
@@ -112,8 +119,18 @@ async fn add_proxy(app: &App, config: &Config, options: &RunOptions, required: b
 async fn announce(app: &App, config: &Config, proxy: bool) -> anyhow::Result<()> {
     // It is asked itself: in the tree it is running for a moment before it has said anything.
     let envoy = EnvoyAdmin::new(AdminAddress::Tcp(config.proxy.admin_address));
-    let answers = async || app.model.get().version > 0 && matches!(envoy.state().await, Ok(EnvoyState::Live));
+    let answers = async || {
+        let runs = app.supervisor.tree().find("envoy").is_some_and(|envoy| envoy.state == State::Running);
+        runs && app.model.get().version > 0 && matches!(envoy.state().await, Ok(EnvoyState::Live))
+    };
+    let mut told = None;
     while proxy && !answers().await {
+        // Why it takes long, once for each reason.
+        let failed = app.supervisor.tree().find("envoy").and_then(|envoy| envoy.last_error.clone());
+        if let Some(reason) = failed.filter(|reason| told.as_ref() != Some(reason)) {
+            writeln!(std::io::stdout(), "Not yet: {reason}").context("print why it takes long")?;
+            told = Some(reason);
+        }
         app.env.clock.sleep(Duration::from_millis(20)).await;
     }
     let folder = config.sources.first().and_then(|source| source.section::<Directory>());

@@ -19,7 +19,7 @@ use super::envoy_admin::{AdminError, EnvoyAdmin, EnvoyState};
 use super::health::{drained, watch_health};
 use super::output::{LOG_FORMAT, Output};
 use super::process::{Process, ProcessIdentity, started_with};
-use super::runtime_dir::{Note, RuntimeDir, dir_error};
+use super::runtime_dir::{Note, RuntimeDir, dir_error, read_note};
 use super::{ProxyError, ProxyEvent};
 
 /// How to run a local Envoy.
@@ -130,6 +130,27 @@ pub async fn run(
     result
 }
 
+/// Kills the Envoy that is noted in a runtime directory, for whoever cannot wait until it is drained. Returns its
+/// process, if there was one.
+///
+/// # Errors
+/// When it lives and cannot be signalled.
+pub fn kill_noted(runtime_dir: &Path) -> Result<Option<u32>, ProxyError> {
+    let Some(Note { process: identity, .. }) = read_note(runtime_dir) else { return Ok(None) };
+    let pid = identity.pid;
+    let killed = Process::open(&identity).and_then(|process| process.map(|process| process.kill()).transpose());
+    killed.map(|killed| killed.map(|()| pid)).map_err(|source| ProxyError::Watch { pid, source })
+}
+
+/// Another program at the address, another Envoy even, would be taken for ours, as Envoys share their addresses.
+fn admin_is_free(admin: &AdminAddress) -> Result<(), ProxyError> {
+    let AdminAddress::Tcp(address) = *admin else { return Ok(()) };
+    match std::net::TcpListener::bind(address) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(ProxyError::AdminAddress { address, source }),
+    }
+}
+
 /// A running Envoy.
 struct Envoy {
     pid: u32,
@@ -207,6 +228,7 @@ fn start(
     launch: String,
     on_event: &mut impl FnMut(ProxyEvent),
 ) -> Result<Envoy, ProxyError> {
+    admin_is_free(&options.admin)?;
     dir.write_bootstrap(&options.bootstrap)?;
     let log = dir.new_log()?;
     let log_path = dir.log_path();

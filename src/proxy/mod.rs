@@ -26,6 +26,7 @@ pub mod child;
 pub mod supervised;
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -93,6 +94,16 @@ pub enum ProxyError {
     InUse {
         /// The runtime directory.
         path: PathBuf,
+    },
+    /// The address that its admin interface is meant to have is another's.
+    #[error(
+        "Envoy's admin address {address} cannot be had ({source}): stop what listens there, or set proxy.admin_address"
+    )]
+    AdminAddress {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
     },
     /// The program could not be started.
     #[error("could not start Envoy at {envoy} ({source})", envoy = envoy.display())]

@@ -60,7 +60,7 @@ impl RuntimeDir {
     }
 
     fn note_path(&self) -> PathBuf {
-        self.path.join("envoy-state.json")
+        note_path(&self.path)
     }
 
     /// Writes the bootstrap.
@@ -83,8 +83,7 @@ impl RuntimeDir {
 
     /// The note on the process that runs, or ran. One that cannot be read is as good as none.
     pub(super) fn note(&self) -> Option<Note> {
-        let content = SystemDisk.read(&self.note_path()).ok()?;
-        serde_json::from_slice(&content).inspect_err(|error| tracing::warn!(%error, "unreadable note on Envoy")).ok()
+        read_note(&self.path)
     }
 
     /// Notes the process that runs now.
@@ -106,6 +105,16 @@ impl RuntimeDir {
     fn write(&self, path: &Path, content: &[u8]) -> Result<(), ProxyError> {
         SystemDisk.write_atomically(path, content, 0o600).map_err(dir_error("write", path))
     }
+}
+
+fn note_path(dir: &Path) -> PathBuf {
+    dir.join("envoy-state.json")
+}
+
+/// The note in a directory, whoever holds its lock.
+pub(super) fn read_note(dir: &Path) -> Option<Note> {
+    let content = SystemDisk.read(&note_path(dir)).ok()?;
+    serde_json::from_slice(&content).inspect_err(|error| tracing::warn!(%error, "unreadable note on Envoy")).ok()
 }
 
 /// An error on a path in the runtime directory.
