@@ -5,6 +5,7 @@
 //! ├─ admin                    health, metrics, API                     started first, stopped last
 //! ├─ xds-server               ADS over TCP and a Unix socket
 //! ├─ xds, json, status        publishers
+//! ├─ rejections, events       what proxies reject and what people should see
 //! ├─ gateway                  the correlation
 //! ├─ snapshot                 what is kept for the next start
 //! ├─ stores/SOURCE/TYPE       one store a resource type
@@ -62,12 +63,13 @@ use crate::admin::watches::WatchRegistry;
 use crate::admin::{AdminServer, ModelDocument};
 use crate::builder::{Tidegate, Wire};
 use crate::config::{Config, Switch, Token};
-use crate::correlate::{self, Outputs, Settings};
+use crate::correlate::{self, Outputs, Settings, Shard};
 use crate::proxy::bootstrap::{AdminAddress, Bootstrap, BootstrapOptions, XdsAddress};
 use crate::proxy::child::ChildOptions;
 use crate::proxy::supervised;
+use crate::publish::events::Teller;
 use crate::publish::json::PublishedModel;
-use crate::publish::status::{PublishedStatuses, StatusWriter};
+use crate::publish::status::{PublishedStatuses, Speaker, StatusWriter};
 use crate::publish::step::Steps;
 use crate::publish::xds::{self, XdsPublisher, XdsServer};
 use catalogue::Types;
@@ -97,6 +99,8 @@ pub struct App {
     pub statuses: PublishedStatuses,
     /// Writes them back to the sources that take them.
     pub writer: StatusWriter,
+    /// Says what is wrong with objects where their sources have a place for it.
+    pub teller: Teller,
     /// Where the admin server listens.
     pub admin: SocketAddr,
     /// Where the xDS server listens over TCP.
@@ -141,7 +145,9 @@ impl App {
         let gate = gate::gate(&factory, &config.gateway.required_types, &assembled);
         let correlation = correlation(&settings, &env, &problems, gate);
         let told = settings.clone();
-        let writer = StatusWriter::new(&env, &problems, &factory, move || told.read().controller.clone());
+        let writer = StatusWriter::new(&env, &problems, &factory, move || speaker(&told.read()));
+        let told = settings.clone();
+        let teller = Teller::new(&env, &problems, &factory, move || told.read().controller.clone());
         let watches = WatchRegistry::new(
             &config.watches,
             config.limits.watches,
@@ -156,6 +162,7 @@ impl App {
             model: PublishedModel::default(),
             statuses: PublishedStatuses::default(),
             writer,
+            teller,
             env,
             problems,
             supervisor,
@@ -269,9 +276,17 @@ fn xds_options(config: &Config, socket: &std::path::Path) -> xds::Options {
 fn settings(config: &Config) -> Settings {
     Settings {
         controller: config.gateway.controller_name.as_str().into(),
+        shard: Shard {
+            classes: config.gateway.classes.iter().map(|class| class.as_str().into()).collect(),
+            selector: config.gateway.labels(),
+        },
         bind: config.proxy.bind,
         sources: config.sources.iter().map(|source| source.name.as_str().into()).collect(),
     }
+}
+
+fn speaker(settings: &Settings) -> Speaker {
+    Speaker { controller: settings.controller.clone(), is_shard: settings.shard.is_part() }
 }
 
 fn correlation(settings: &Arc<RwLock<Settings>>, env: &Env, problems: &Problems, gate: Gate) -> Correlation<Outputs> {

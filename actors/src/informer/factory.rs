@@ -307,6 +307,9 @@ impl InformerFactory {
             persistence.forget(informer).await;
         }
         informer.lister().retire();
+        if let Ok(source) = self.source(informer.source(), informer.resource_type()) {
+            source.unwatched(informer.resource_type());
+        }
         self.changed();
     }
 

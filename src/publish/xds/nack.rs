@@ -4,13 +4,11 @@
 
 use super::kind::Kind;
 use super::session::{Event, Held, InFlight, Item, Session};
-
-/// What is kept of a client's words.
-const MAX_REASON: usize = 1024;
+use super::words::words;
 
 impl Session {
     pub(super) fn on_nack(&mut self, kind: Kind, mut sent: InFlight, reason: &str) {
-        let reason = shorten(reason);
+        let reason = words(kind, reason, sent.items.iter().filter_map(|item| item.resource.as_ref()));
         self.push_event(Event::Nacked { kind });
         let state = &mut self.types[kind as usize];
         state.last_nack = Some(reason.clone());
@@ -40,9 +38,4 @@ impl Session {
         }
         self.push_event(Event::Held { resource, good, reason });
     }
-}
-
-fn shorten(reason: &str) -> String {
-    let end = (0..=MAX_REASON.min(reason.len())).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
-    reason[..end].trim().to_owned()
 }
