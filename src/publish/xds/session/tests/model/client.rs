@@ -40,7 +40,7 @@ pub struct Client {
     pub wants: [Wants; Kind::COUNT],
     pub unread: VecDeque<Told>,
     pub unsent: VecDeque<Request>,
-    /// Nonce of the latest response that was read, by type; kept over streams, as a careless client does.
+    /// Nonce of the latest response that was read, by type.
     nonces: [String; Kind::COUNT],
     versions: [String; Kind::COUNT],
     /// The answer to clusters that wait for their endpoints, and which these are.
@@ -83,9 +83,9 @@ impl Client {
     pub fn connect(&mut self, resume: bool) {
         self.disconnect();
         let old = std::mem::take(&mut self.wants);
+        let nonces = std::mem::take(&mut self.nonces);
         if !resume {
             self.has.clear();
-            self.nonces = Default::default();
             self.versions = Default::default();
             if self.natural {
                 self.subscribe(Kind::Cluster, vec![]);
@@ -97,6 +97,8 @@ impl Client {
             let wants = &old[kind as usize];
             let mut request = self.request(kind);
             if self.inline {
+                // A nonce means nothing to another stream, and some clients do not know.
+                request.nonce.clone_from(&nonces[kind as usize]);
                 request.names = wants.list();
                 self.wants[kind as usize].sotw(kind, &request.names);
                 // Names that it no longer asks for, because it never could say so, are not its any more.

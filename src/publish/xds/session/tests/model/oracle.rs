@@ -38,6 +38,13 @@ pub struct Oracle {
     again: BTreeSet<Key>,
     /// Names that must be answered, even if there are none.
     asked: BTreeSet<Key>,
+    /// Types whose first lists were rejected: another, without what is bad, may come although nothing in it is new.
+    repeats: BTreeSet<Kind>,
+    accepted: BTreeSet<Kind>,
+    /// What was rejected and was away since: it may be another when it is back.
+    vanished: BTreeSet<Key>,
+    /// Removals that were rejected, which leads nowhere.
+    refused: BTreeSet<Key>,
     /// What was rejected when it stood alone.
     pub alone: BTreeMap<Key, Content>,
     /// Types whose first request must be answered.
@@ -54,6 +61,8 @@ pub struct Oracle {
     /// When the client came back with clusters; what its stream before had asked for.
     came_back: Option<Instant>,
     resumes: BTreeSet<Kind>,
+    /// Over state of the world nobody can know what a client has from another scope.
+    moved: bool,
 }
 
 struct Flight {
@@ -62,6 +71,8 @@ struct Flight {
     items: Vec<(String, Option<Content>)>,
     /// All that it names, where absence deletes.
     all: Option<BTreeSet<String>>,
+    /// It gives the client something older, in place of what it rejects.
+    restores: bool,
 }
 
 /// What a check looks at beside the response.
@@ -69,6 +80,8 @@ pub struct Now<'a> {
     pub seen: &'a BTreeMap<Key, Content>,
     pub client: &'a Client,
     pub time: Instant,
+    /// Clusters that went while the model itself still led there.
+    pub dangled: &'a BTreeSet<String>,
     /// What others have accepted before, and a client may be given that rejects what is newest.
     pub accepted: &'a BTreeSet<(Key, Content)>,
 }
@@ -78,8 +91,8 @@ fn full(inline: bool, kind: Kind) -> bool {
 }
 
 impl Oracle {
-    pub fn new(inline: bool, resumes: BTreeSet<Kind>) -> Self {
-        Self { inline, resumes, ..Self::default() }
+    pub fn new(inline: bool, resumes: BTreeSet<Kind>, moved: bool) -> Self {
+        Self { inline, resumes, moved: moved && inline, ..Self::default() }
     }
 
     pub fn heard(&self, kind: Kind) -> &Wants {
@@ -88,6 +101,12 @@ impl Oracle {
 
     /// The clock moves, or the server is about to look at the world.
     pub fn look(&mut self, now: &Now<'_>) {
+        self.vanished.extend(self.alone.keys().filter(|key| !now.seen.contains_key(*key)).cloned());
+        if self.inline {
+            // What is gone cannot be said to be, and counts as unknown when it is back.
+            let gone = self.acked.keys().filter(|key| !full(true, key.0) && !now.seen.contains_key(*key));
+            self.again.extend(gone.cloned());
+        }
         let clusters = &self.heard[Kind::Cluster as usize];
         let visible = |name: &str| now.seen.contains_key(&(Kind::Cluster, name.to_owned()));
         self.waiting.retain(|name, _| visible(name));
@@ -180,7 +199,8 @@ impl Oracle {
             self.owed.insert(kind);
         }
         for name in request.unsubscribe.iter().filter(|name| *name != "*") {
-            if wants.star {
+            let has_table = || self.acked.contains_key(&(Kind::RouteConfig, table_of(name).to_owned()));
+            if wants.star && (kind != Kind::VirtualHost || has_table()) {
                 self.again.insert((kind, name.clone()));
                 self.asked.insert((kind, name.clone()));
             } else {
@@ -197,26 +217,52 @@ impl Oracle {
         self.acked.retain(|(of, name), _| {
             *of != Kind::VirtualHost || names.contains(name) || tables.contains(table_of(name))
         });
+        self.alone.retain(|(of, name), _| {
+            *of != Kind::VirtualHost || names.contains(name) || tables.contains(table_of(name))
+        });
     }
 
     fn answered(&mut self, kind: Kind, error: bool, seen: &BTreeMap<Key, Content>) {
         let Some(flight) = self.in_flight.remove(&kind) else { return };
         if error {
+            if !self.accepted.contains(&kind) {
+                self.repeats.insert(kind);
+            }
+            if flight.restores {
+                return;
+            }
             if let [(name, Some(content))] = &flight.items[..] {
                 self.alone.insert((kind, name.clone()), content.clone());
+                self.drop_orphans();
                 if matches!(kind, Kind::Cluster | Kind::Endpoints) {
                     self.waiting.remove(name);
                     self.ready.insert(name.clone());
                 }
             } else {
+                if let [(name, None)] = &flight.items[..] {
+                    if kind == Kind::Cluster {
+                        self.told.insert(name.clone());
+                        self.ready.insert(name.clone());
+                    }
+                    self.refused.insert((kind, name.clone()));
+                }
+                if let Some(all) = &flight.all {
+                    let gone = self.acked.keys().filter(|(of, name)| *of == kind && !all.contains(name));
+                    let gone: Vec<Key> = gone.cloned().collect();
+                    self.refused.extend(gone);
+                }
                 self.again.extend(flight.items.into_iter().map(|(name, _)| (kind, name)));
             }
             return;
         }
+        self.accepted.insert(kind);
         if let Some(all) = &flight.all {
             self.acked.retain(|(of, name), _| *of != kind || all.contains(name));
         }
         let wants = self.heard[kind as usize].clone();
+        if self.inline {
+            self.refused.retain(|(of, _)| *of != kind);
+        }
         for (name, content) in flight.items {
             let key = (kind, name.clone());
             let Some(content) = content else {
@@ -224,7 +270,7 @@ impl Oracle {
                 continue;
             };
             if wants.wants(&name) {
-                if seen.get(&key) == Some(&content) || self.alone.get(&key) == Some(&content) {
+                if !flight.restores {
                     self.alone.remove(&key);
                 }
                 self.acked.insert(key, content);
@@ -261,15 +307,19 @@ impl Oracle {
             }
         }
         let mut removed: BTreeSet<String> = told.removed.iter().cloned().collect();
+        let mut unasked = BTreeSet::new();
         for name in &removed {
             let key = (kind, name.clone());
             rule!(!now.seen.contains_key(&key), "{kind} {name} is removed, and is there");
             let had = self.acked.contains_key(&key);
             let asked = self.asked.remove(&key) | self.again.remove(&key);
             rule!(had || asked, "{kind} {name} is removed, which the client neither has nor asked for");
+            if !asked {
+                unasked.insert(name.clone());
+            }
             items.push((name.clone(), None));
         }
-        let mut all = None;
+        let (mut all, mut more) = (None, false);
         if full(self.inline, kind) {
             let first = self.owed.contains(&kind);
             let had = self.acked.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name);
@@ -278,17 +328,34 @@ impl Oracle {
             for name in removed.iter().filter(|name| self.heard(kind).wants(name)) {
                 rule!(!now.seen.contains_key(&(kind, name.clone())), "{kind} {name} is absent, and is there");
             }
-            rule!(first || !items.is_empty() || !removed.is_empty(), "{kind} is repeated, and nothing is new in it");
+            // A name that is not there is answered by its absence.
+            let asked = self.again.iter().any(|(of, _)| *of == kind);
+            let answered = |name: &String| told.resources.contains_key(name);
+            // And perhaps only by the next one, if this one says more.
+            more = self.again.iter().any(|(of, name)| *of == kind && !answered(name));
+            self.again.retain(|(of, _)| *of != kind);
+            let new = first || asked || self.repeats.contains(&kind) || !items.is_empty() || !removed.is_empty();
+            let new = new || told.resources.keys().any(|name| self.refused.contains(&(kind, name.clone())));
+            rule!(new, "{kind} is repeated, and nothing is new in it");
+            unasked.clone_from(&removed);
             all = Some(told.resources.keys().cloned().collect());
         } else {
             let owes = self.owed.contains(&kind);
             rule!(owes || !items.is_empty(), "an empty response of {kind}, which nobody waits for");
         }
         self.owed.remove(&kind);
-        for name in removed {
+        self.repeats.remove(&kind);
+        if more {
+            self.repeats.insert(kind);
+        }
+        for name in if kind == Kind::Cluster { removed } else { unasked } {
             self.check_removal(kind, &name, now)?;
         }
-        self.in_flight.insert(kind, Flight { nonce, items, all });
+        let restores = items.iter().any(|(name, content)| {
+            let key = (kind, name.clone());
+            content.is_some() && self.alone.contains_key(&key) && now.seen.get(&key) != content.as_ref()
+        });
+        self.in_flight.insert(kind, Flight { nonce, items, all, restores });
         Ok(())
     }
 
@@ -310,21 +377,26 @@ impl Oracle {
             let lingers = self.lingers(kind, name, content, now);
             let may = kept || restored || (nothing && (again || asked)) || fallback || lingers;
             rule!(may, "{kind} {name} is sent as {content:?}, and is {newest:?}");
+            if again && (restored || fallback) {
+                // What it asked for is still to come.
+                self.again.insert(key.clone());
+            }
             if kept {
                 return Ok(false);
             }
         } else if full(self.inline, kind) {
-            if !is_new || (rejected && has == Some(content)) {
-                return Ok(is_new && again);
+            if !is_new || self.refused.contains(&key) {
+                return Ok(is_new);
             }
         } else {
             rule!(is_new, "{kind} {name} is sent again as {content:?}, unchanged and unasked");
-            let known_bad = self.alone.get(&key) == Some(content) && !again;
+            let known_bad = self.alone.get(&key) == Some(content) && !again && !self.vanished.remove(&key);
             rule!(!known_bad, "{kind} {name} is sent again as {content:?}, which the client has rejected");
         }
         if kind == Kind::Cluster {
             self.told.insert(name.to_owned());
-            if self.heard(Kind::Endpoints).wants(name) {
+            let endpoints = self.heard(Kind::Endpoints);
+            if endpoints.wants(name) || !endpoints.requested {
                 self.again.insert((Kind::Endpoints, name.to_owned()));
                 self.owed_endpoints.insert(name.to_owned());
             }
@@ -356,7 +428,7 @@ impl Oracle {
     fn lingers(&self, kind: Kind, name: &str, content: &Content, now: &Now<'_>) -> bool {
         let key = (kind, name.to_owned());
         self.inline
-            && self.came_back.is_some()
+            && (self.came_back.is_some() || kind == Kind::Endpoints)
             && matches!(kind, Kind::Cluster | Kind::Endpoints)
             && !now.seen.contains_key(&key)
             && (now.accepted.contains(&(key, content.clone())) || kind == Kind::Endpoints || !self.acked.contains_key(&(kind, name.to_owned())))
@@ -371,21 +443,22 @@ impl Oracle {
                 self.ready.remove(name);
                 self.waiting.remove(name);
                 self.owed_endpoints.remove(name);
-                if self.is_given_up(now.time) {
+                if self.moved || self.is_given_up(now.time) {
                     return Ok(());
                 }
                 let routes = now.client.has.iter().filter(|((of, _), _)| {
                     *of == Kind::VirtualHost || *of == Kind::RouteConfig
                 });
-                for (key, (content, _)) in routes.filter(|(_, (content, _))| content.leads_to().contains(name)) {
+                for (key, _) in routes.filter(|(_, (content, _))| content.leads_to().contains(name)) {
                     let table = if key.0 == Kind::VirtualHost { table_of(&key.1) } else { &key.1 };
                     let drains = !now.seen.contains_key(&(Kind::RouteConfig, table.to_owned()));
                     let used = now.client.has.values().any(|(held, _)| match held {
                         Content::Listener(chains) => chains.iter().any(|(of, _)| of == table),
                         _ => false,
                     });
-                    let newest = now.seen.get(key) == Some(content);
-                    rule!(newest || (drains && !used), "{name} goes, and {key:?} still leads there");
+                    // The model itself may lead to what is not there.
+                    let newest = now.seen.get(key).is_some_and(|newest| newest.leads_to().contains(name));
+                    rule!(newest || now.dangled.contains(name) || (drains && !used), "{name} goes, and {key:?} still leads there");
                 }
             }
             Kind::Endpoints => {
@@ -398,7 +471,7 @@ impl Oracle {
                     let uses = chains.iter().any(|(table, secrets)| {
                         if kind == Kind::Secret { secrets.iter().any(|of| of == name) } else { table == name }
                     });
-                    let known = self.acked.contains_key(key);
+                    let known = self.acked.contains_key(key) && !self.refused.contains(key);
                     rule!(!uses || !known || now.seen.get(key) == Some(held), "{kind} {name} goes, and {key:?} still uses it");
                 }
             }
@@ -425,7 +498,8 @@ impl Oracle {
         }
         let owed: Vec<_> = self.owed_endpoints.iter().filter(|name| {
             let rejected = |kind| self.alone.contains_key(&(kind, name.to_string()));
-            now.seen.contains_key(&(Kind::Cluster, name.to_string())) && !rejected(Kind::Endpoints) && !rejected(Kind::Cluster)
+            let wanted = self.heard(Kind::Endpoints).wants(name);
+            wanted && now.seen.contains_key(&(Kind::Cluster, name.to_string())) && !rejected(Kind::Endpoints) && !rejected(Kind::Cluster)
         }).collect();
         rule!(owed.is_empty(), "clusters were sent and their endpoints were not: {owed:?}");
         for (kind, wants) in Kind::ALL.into_iter().map(|kind| (kind, self.heard(kind))) {
@@ -440,11 +514,34 @@ impl Oracle {
             if !self.inline || full(true, kind) {
                 for key in now.client.has.keys().filter(|key| key.0 == kind && !now.seen.contains_key(key)) {
                     let drains = kind == Kind::VirtualHost && !now.seen.contains_key(&(Kind::RouteConfig, table_of(&key.1).to_owned()));
-                    rule!(drains, "{key:?} is not there any more, and in the end the client has it");
+                    let stays = drains || self.is_needed(key, now) || self.refused.contains(key)
+                        || (kind == Kind::Endpoints && self.refused.contains(&(Kind::Cluster, key.1.clone())));
+                    rule!(stays, "{key:?} is not there any more, and in the end the client has it");
                 }
             }
         }
         Ok(())
+    }
+
+    /// What a client still runs with, since it rejects what is newer, needs more that is not there any more.
+    fn is_needed(&self, (kind, name): &Key, now: &Now<'_>) -> bool {
+        if !self.resumes.is_empty() && self.alone.keys().any(|(of, _)| {
+            matches!(of, Kind::Listener | Kind::RouteConfig | Kind::VirtualHost)
+        }) {
+            // It may run with anything in place of what it rejects.
+            return !matches!(kind, Kind::Listener | Kind::VirtualHost);
+        }
+        let rejecting = now.client.has.iter().filter(|(key, _)| self.alone.get(key) == now.seen.get(key));
+        rejecting.into_iter().any(|(_, (old, _))| match (kind, old) {
+            (Kind::Cluster | Kind::Endpoints, Content::Listener(chains)) => now.client.has.iter().any(|(key, (routes, _))| {
+                let table = if key.0 == Kind::VirtualHost { table_of(&key.1) } else { &key.1 };
+                chains.iter().any(|(of, _)| of == table) && routes.leads_to().contains(name)
+            }),
+            (Kind::Cluster | Kind::Endpoints, old) => old.leads_to().contains(name),
+            (Kind::RouteConfig, Content::Listener(chains)) => chains.iter().any(|(table, _)| table == name),
+            (Kind::Secret, Content::Listener(chains)) => chains.iter().any(|(_, secrets)| secrets.contains(name)),
+            _ => false,
+        })
     }
 
     /// A virtual host that nobody asked for by name, of a table that the client does not have.

@@ -57,6 +57,11 @@ struct Peer {
     client: Client,
     stream: Option<Stream>,
     streams: u64,
+    scope: Option<u8>,
+    /// It may have things from another scope.
+    moved: bool,
+    /// Clusters that went while what it sees still led there.
+    dangled: BTreeSet<String>,
 }
 
 struct Stream {
@@ -107,6 +112,9 @@ pub fn run(schedule: &Schedule, start: Instant) -> Result<Count, Wrong> {
         client: Client::new(*inline, *natural, *picky),
         stream: None,
         streams: 0,
+        scope: None,
+        moved: false,
+        dangled: BTreeSet::new(),
     };
     let mut run = Run {
         cache: Cache::default(),
@@ -149,7 +157,7 @@ impl Run {
                 let names = listed(*kind, *names);
                 if let Some(peer) = self.connected(*client, *kind) {
                     if peer.client.wants(*kind).requested && !names.contains(&"*".to_owned()) {
-                        peer.client.repeat_itself(*kind, "1", names);
+                        peer.client.repeat_itself(*kind, "999999", names);
                     }
                 }
             }
@@ -181,8 +189,14 @@ impl Run {
         let update = before.step_to(&self.world, self.version);
         let step = self.cache.prepare(&update.0);
         self.cache.commit(step);
-        for stream in self.peers.iter_mut().filter_map(|peer| peer.stream.as_mut()) {
-            stream.seen = self.world.seen(stream.sight);
+        for peer in &mut self.peers {
+            let seen = self.world.seen(Sight { scope: peer.scope, inline: peer.client.inline });
+            let is_there = |name: &String| seen.contains_key(&(Kind::Cluster, name.clone()));
+            peer.dangled.retain(|name| !is_there(name));
+            peer.dangled.extend(seen.values().flat_map(Content::leads_to).filter(|name| !is_there(name)));
+            if let Some(stream) = &mut peer.stream {
+                stream.seen = seen;
+            }
         }
     }
 
@@ -193,6 +207,9 @@ impl Run {
         let resumes = resumes.into_iter().filter(|(wants, _)| wants.requested).map(|(_, kind)| kind).collect();
         peer.client.connect(resume);
         peer.streams += 1;
+        peer.moved = resume && (peer.moved || peer.scope != scope);
+        peer.scope = scope;
+        let moved = peer.moved;
         let inline = peer.client.inline;
         let names = scope.map(|scope| {
             bits(scope).map(|bit| ("infra".into(), GATEWAYS[usize::from(bit)].into())).collect::<Vec<_>>()
@@ -204,18 +221,19 @@ impl Run {
         let session = Session::new(View { scope: scope_of, inline }, 1_000).salted(peer.streams << 32);
         let sight = Sight { scope, inline };
         let seen = self.world.seen(sight);
-        peer.stream = Some(Stream { session, oracle: Oracle::new(inline, resumes), sight, seen });
+        peer.stream = Some(Stream { session, oracle: Oracle::new(inline, resumes, moved), sight, seen });
     }
 
     /// A request reaches the server; false if there is none.
     fn deliver(&mut self, client: u8) -> Result<bool, Wrong> {
-        let Peer { client: peer, stream, .. } = &mut self.peers[usize::from(client)];
+        let Peer { client: peer, stream, dangled, .. } = &mut self.peers[usize::from(client)];
         let Some(stream) = stream else { return Ok(false) };
         let Some(request) = peer.unsent.pop_front() else { return Ok(false) };
         let Stream { oracle, seen, .. } = stream;
         if self.version > 0 {
-            oracle.look(&Now { seen, client: peer, time: self.time, accepted: &self.accepted });
+            oracle.look(&Now { seen, client: peer, time: self.time, dangled, accepted: &self.accepted });
         }
+        if std::env::var_os("TRACE").is_some() { eprintln!("<- {client} {request:?}"); }
         if !oracle.hear(&request, peer, seen, self.time) {
             self.count.ignored += 1;
         }
@@ -233,10 +251,10 @@ impl Run {
 
     /// The server does something for a client, and what it says is judged.
     fn call(&mut self, client: u8, act: impl FnOnce(&mut Session, &Cache, Instant)) -> Result<(), Wrong> {
-        let Peer { client: peer, stream, .. } = &mut self.peers[usize::from(client)];
+        let Peer { client: peer, stream, dangled, .. } = &mut self.peers[usize::from(client)];
         let Some(Stream { session, oracle, seen, sight }) = stream else { return Ok(()) };
         if self.version > 0 {
-            oracle.look(&Now { seen, client: peer, time: self.time, accepted: &self.accepted });
+            oracle.look(&Now { seen, client: peer, time: self.time, dangled, accepted: &self.accepted });
         }
         act(session, &self.cache, self.time);
         let mut last = None;
@@ -245,10 +263,11 @@ impl Run {
         }
         for response in session.take_responses() {
             let told = wire::read(&response, sight.inline);
+            if std::env::var_os("TRACE").is_some() { eprintln!("  -> {client} {told:?}"); }
             rule!(self.version > 0, "{told:?} is said before anything is known");
             rule!(last.is_none_or(|last| last < told.kind), "{} is sent after {last:?}", told.kind);
             last = Some(told.kind);
-            let now = Now { seen, client: peer, time: self.time, accepted: &self.accepted };
+            let now = Now { seen, client: peer, time: self.time, dangled, accepted: &self.accepted };
             oracle.check(&told, &now).map_err(|wrong| format!("client {client} is sent {told:?}: {wrong}"))?;
             self.count.responses += 1;
             self.count.resources += told.resources.len() as u64;
@@ -302,17 +321,18 @@ impl Run {
         }
         for client in 0..CLIENTS {
             self.settle(client)?;
-            let Peer { client: peer, stream, .. } = &self.peers[usize::from(client)];
+            let Peer { client: peer, stream, dangled, .. } = &self.peers[usize::from(client)];
             let Some(Stream { session, oracle, seen, .. }) = stream else { continue };
             let waits = peer.waits_for();
             rule!(waits.is_none(), "client {client} waits for the endpoints of {waits:?}");
-            let now = Now { seen, client: peer, time: self.time, accepted: &self.accepted };
+            let now = Now { seen, client: peer, time: self.time, dangled, accepted: &self.accepted };
             oracle.check_quiet(&now).map_err(|wrong| format!("client {client}: {wrong}"))?;
             let live = session.live();
             let asked = Kind::ALL.iter().any(|kind| session.state(*kind).requested);
             rule!(!asked || live == self.version, "client {client} is live at {live} of {}", self.version);
             for kind in Kind::ALL {
-                let held: Vec<_> = session.state(kind).held.keys().map(ToString::to_string).collect();
+                let held = session.state(kind).held.keys().map(ToString::to_string);
+                let held: Vec<_> = held.filter(|name| seen.contains_key(&(kind, name.clone()))).collect();
                 let alone = oracle.alone.iter().filter(|(key, bad)| key.0 == kind && seen.get(*key) == Some(bad));
                 let alone: Vec<_> = alone.map(|((_, name), _)| name.clone()).collect();
                 rule!(held == alone, "client {client} rejects {alone:?} of {kind}, and {held:?} count as held back");
