@@ -29,10 +29,16 @@ impl Session {
                 // It may be there again.
                 self.types[kind as usize].mark(&name, cache.version(), None, false);
             }
+            self.types[kind as usize].owes = true;
             self.types[kind as usize].suspects.push(sent.items.into_iter().map(|item| item.name).collect());
             return;
         }
         if sent.items.len() > 1 {
+            // Over delta each name that it asked for is answered, too. A list answers by what is not in it.
+            let asked = |item: &&Item| item.pending.force && !self.view.inline;
+            for item in sent.items.iter().filter(asked) {
+                state.mark(&item.name, cache.version(), None, true);
+            }
             let second = sent.items.split_off(sent.items.len() / 2);
             for half in [second, sent.items] {
                 state.suspects.push(half.into_iter().map(|item| item.name).collect());

@@ -162,7 +162,9 @@ impl Cache {
         let content_changed = old.as_ref().map(|old| old.version) != resource.as_ref().map(|new| new.version);
         let accepted = old.filter(|old| old.is_accepted()).or(good);
         if let Some(old) = accepted.filter(|_| kind == Kind::Cluster && audience_changed) {
-            self.departed.note(old, self.endpoints.get(&name).cloned());
+            let endpoints = self.endpoints.get(&name).filter(|endpoints| endpoints.is_accepted());
+            let endpoints = endpoints.or_else(|| self.goods.of(Kind::Endpoints, &name)).cloned();
+            self.departed.note(old, endpoints);
         }
         match kind {
             Kind::Cluster if came_or_went => {

@@ -275,9 +275,8 @@ impl Session {
             match resource {
                 Some(resource) => {
                     resource.set_accepted();
-                    let state = &mut self.types[kind as usize];
-                    if state.wants(&name) {
-                        state
+                    if self.is_wanted(kind, &name) {
+                        self.types[kind as usize]
                             .known
                             .insert(name.clone(), Known { version: Some(resource.version), resource: Some(resource) });
                     }

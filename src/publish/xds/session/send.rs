@@ -49,7 +49,9 @@ impl Session {
 
     fn note_new_clusters(&mut self, cache: &Cache, now: Instant) {
         let clusters = &self.types[Kind::Cluster as usize];
-        for name in clusters.pending.keys().filter(|name| !clusters.known.contains_key(*name) || clusters.is_going(name)) {
+        for name in
+            clusters.pending.keys().filter(|name| !clusters.known.contains_key(*name) || clusters.is_going(name))
+        {
             if !self.warming.contains_key(name) && cache.get(Kind::Cluster, name, &self.view).is_some() {
                 self.warming.insert(name.clone(), now + WARMING);
             }
@@ -58,7 +60,11 @@ impl Session {
 
     fn fill(&mut self, cache: &Cache, kind: Kind) {
         let mut restores = std::mem::take(&mut self.types[kind as usize].restores);
-        restores.retain(|resource| self.is_wanted(kind, &resource.name));
+        restores.retain(|good| {
+            // If it is the current one again, it is sent as that.
+            let current = cache.get(kind, &good.name, &self.view);
+            self.is_wanted(kind, &good.name) && current.is_none_or(|current| current.version != good.version)
+        });
         if !restores.is_empty() {
             let version = cache.version();
             let pending = Pending { gate: 0, ..Pending::new(version, None, true) };
@@ -72,9 +78,13 @@ impl Session {
         }
         while let Some(group) = self.types[kind as usize].suspects.pop() {
             let gates = self.gates(cache, kind);
-            let (waits, group): (Vec<Name>, _) = group.into_iter().partition(|name| gates.waiting.contains(name));
+            let (waits, group): (Vec<Name>, _) =
+                group.into_iter().partition(|name| self.suspect_waits(cache, kind, name, &gates));
             for name in waits {
-                self.types[kind as usize].mark(&name, cache.version(), None, true);
+                let is_there = cache.get(kind, &name, &self.view).is_some();
+                if self.is_wanted(kind, &name) {
+                    self.types[kind as usize].mark(&name, cache.version(), None, is_there);
+                }
             }
             let items: Vec<Item> = group.into_iter().filter_map(|name| self.suspect(cache, kind, name)).collect();
             if !items.is_empty() && self.send(cache, kind, items) {
@@ -103,6 +113,14 @@ impl Session {
         }
     }
 
+    /// Whether a name of a rejected response must not be sent now, since the world has moved on.
+    fn suspect_waits(&self, cache: &Cache, kind: Kind, name: &Name, gates: &Gates) -> bool {
+        let gone = || cache.get(kind, name, &self.view).is_none();
+        let pending = || self.state(kind).pending.get(name).copied();
+        let pending = || pending().unwrap_or(Pending::new(cache.version(), None, false));
+        gates.waiting.contains(name) || (gone() && self.removal_waits(kind, name, pending(), gates))
+    }
+
     /// A name of a rejected response, as it is now; it may have changed or gone meanwhile.
     fn suspect(&mut self, cache: &Cache, kind: Kind, name: Name) -> Option<Item> {
         let state = &mut self.types[kind as usize];
@@ -112,11 +130,8 @@ impl Session {
         let wanted = self.is_wanted(kind, &name);
         let resource = cache.get(kind, &name, &self.view).filter(|_| wanted);
         let resource = resource.map(|resource| resource.again(self.salt.wrapping_add(self.nonce)));
-        (resource.is_some() || (wanted && self.state(kind).known.contains_key(&name))).then_some(Item {
-            name,
-            resource,
-            pending,
-        })
+        let told_if_gone = pending.force || self.state(kind).known.contains_key(&name);
+        (resource.is_some() || (wanted && told_if_gone)).then_some(Item { name, resource, pending })
     }
 
     fn judge(&mut self, cache: &Cache, kind: Kind, name: &Name, pending: &mut Pending, gates: &Gates) -> Verdict {
@@ -137,7 +152,10 @@ impl Session {
                 (true, _) => Verdict::Send(None),
                 // The table is gone and the client still has it: an old listener drains with it, and must not be
                 // emptied under its connections. The virtual hosts go when the client gives the table up.
-                (false, true) if kind == Kind::VirtualHost && self.drains(cache, table_of(name)) => Verdict::Drop,
+                (false, true) if kind == Kind::VirtualHost && self.drains(cache, table_of(name)) => {
+                    pending.lingers = true;
+                    Verdict::Wait
+                }
                 (false, true) if self.removal_waits(kind, name, *pending, gates) => {
                     pending.lingers = true;
                     Verdict::Wait
@@ -185,7 +203,7 @@ impl Session {
         match kind {
             Kind::Cluster => {
                 gates.unconfirmed.is_some_and(|oldest| oldest <= pending.last)
-                    || (self.view.inline && self.runs_unknown(Kind::Listener))
+                    || (self.view.inline && self.came_back && !self.state(Kind::Listener).held.is_empty())
                     || self.runs_unknown(Kind::RouteConfig)
                     || self.runs_unknown(Kind::VirtualHost)
                     || self.is_held_route_leading_to(name)

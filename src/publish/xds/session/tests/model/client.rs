@@ -201,9 +201,9 @@ impl Client {
         }
     }
 
-    /// Reads one response and answers it; rejects it if something in it is bad, or at a whim.
-    pub fn read(&mut self, whim: bool) {
-        let Some(told) = self.unread.pop_front() else { return };
+    /// Reads one response and answers it; rejects it if something in it is bad, or at a whim. Returns what it accepted.
+    pub fn read(&mut self, whim: bool) -> Option<Told> {
+        let told = self.unread.pop_front()?;
         let kind = told.kind;
         self.nonces[kind as usize].clone_from(&told.nonce);
         let rejects = whim || told.resources.values().any(|(content, _)| content.is_bad(self.picky));
@@ -230,6 +230,7 @@ impl Client {
             waits.retain(|name| !told.resources.contains_key(name) && !told.removed.contains(name));
             self.release();
         }
+        (!rejects).then_some(told)
     }
 
     /// Nothing more comes for clusters that wait: after its own timeout a client goes on without.
@@ -247,7 +248,11 @@ impl Client {
         let kind = told.kind;
         let mut waits = BTreeSet::new();
         let before: BTreeMap<Key, Content> = if kind == Kind::Cluster && self.natural {
-            self.has.iter().filter(|((of, _), _)| *of == kind).map(|(key, (held, _))| (key.clone(), held.clone())).collect()
+            self.has
+                .iter()
+                .filter(|((of, _), _)| *of == kind)
+                .map(|(key, (held, _))| (key.clone(), held.clone()))
+                .collect()
         } else {
             BTreeMap::new()
         };

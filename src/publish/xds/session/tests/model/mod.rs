@@ -19,7 +19,6 @@ use tokio::time::Instant;
 
 use run::Count;
 
-static SURVEY: std::sync::Mutex<std::collections::BTreeMap<String,(u64,u64)>> = std::sync::Mutex::new(std::collections::BTreeMap::new());
 /// What CI runs.
 const SEEDS: u64 = 100_000;
 
@@ -61,13 +60,6 @@ fn whatever_clients_do_they_end_with_what_they_must_have_and_no_rule_is_broken_o
             }
             match seed::judge(&seed::schedule(seed), start) {
                 Ok(own) => count.add(own),
-                Err(wrong) if number("SURVEY").is_some() => {
-                    let class: String = wrong.rsplit("}: ").next().unwrap_or("").chars().filter(|c| !c.is_ascii_digit()).collect();
-                    let class = class.replace("/a/","/").replace("/b/","/").replace("/c/","/").replace("/d/","/");
-                    let mut seen = SURVEY.lock().unwrap();
-                    let entry = seen.entry(class.chars().take(60).collect()).or_insert((0, seed));
-                    entry.0 += 1;
-                }
                 Err(_) => {
                     failed.store(true, Ordering::Relaxed);
                     return Err(failure(seed, start));
@@ -82,11 +74,6 @@ fn whatever_clients_do_they_end_with_what_they_must_have_and_no_rule_is_broken_o
     let mut count = Count::default();
     for outcome in outcomes {
         count.add(outcome.unwrap_or_else(|failure| panic!("{failure}")));
-    }
-    if number("SURVEY").is_some() {
-        let mut all: Vec<_> = SURVEY.lock().unwrap().clone().into_iter().collect();
-        all.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
-        for (class, (count, seed)) in all.iter().take(12) { println!("### {count} x {class}\n{}", failure(*seed, start)); }
     }
     println!("{seeds} schedules in {:.1?}: {count:?}", start.elapsed());
     let busy = [count.responses, count.resources, count.removals, count.rejections, count.ignored, count.held];

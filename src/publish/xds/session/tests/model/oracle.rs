@@ -125,7 +125,13 @@ impl Oracle {
     }
 
     /// A request arrives at the server. False if it is to be ignored.
-    pub fn hear(&mut self, request: &Request, client: &mut Client, seen: &BTreeMap<Key, Content>, time: Instant) -> bool {
+    pub fn hear(
+        &mut self,
+        request: &Request,
+        client: &mut Client,
+        seen: &BTreeMap<Key, Content>,
+        time: Instant,
+    ) -> bool {
         let kind = request.kind;
         let first = !self.heard(kind).requested;
         let nonce = request.nonce.parse::<u64>().ok();
@@ -249,6 +255,7 @@ impl Oracle {
                 if let Some(all) = &flight.all {
                     let gone = self.acked.keys().filter(|(of, name)| *of == kind && !all.contains(name));
                     let gone: Vec<Key> = gone.cloned().collect();
+                    self.again.extend(gone.iter().cloned());
                     self.refused.extend(gone);
                 }
                 self.again.extend(flight.items.into_iter().map(|(name, _)| (kind, name)));
@@ -326,6 +333,9 @@ impl Oracle {
             let held = now.client.has.keys().filter(|(of, _)| first && *of == kind).map(|(_, name)| name);
             removed = had.chain(held).filter(|name| !told.resources.contains_key(*name)).cloned().collect();
             for name in removed.iter().filter(|name| self.heard(kind).wants(name)) {
+                if self.refused.contains(&(kind, name.clone())) {
+                    continue;
+                }
                 rule!(!now.seen.contains_key(&(kind, name.clone())), "{kind} {name} is absent, and is there");
             }
             // A name that is not there is answered by its absence.
@@ -372,7 +382,8 @@ impl Oracle {
         if newest != Some(content) {
             let kept = full(self.inline, kind) && has == Some(content);
             let restored = kind == Kind::Secret && rejected && has == Some(content);
-            let nothing = self.inline && kind == Kind::Endpoints && newest.is_none() && *content == Content::Endpoints(None);
+            let nothing =
+                self.inline && kind == Kind::Endpoints && newest.is_none() && *content == Content::Endpoints(None);
             let fallback = rejected && now.accepted.contains(&(key.clone(), content.clone()));
             let lingers = self.lingers(kind, name, content, now);
             let may = kept || restored || (nothing && (again || asked)) || fallback || lingers;
@@ -385,8 +396,8 @@ impl Oracle {
                 return Ok(false);
             }
         } else if full(self.inline, kind) {
-            if !is_new || self.refused.contains(&key) {
-                return Ok(is_new);
+            if !is_new && !self.refused.contains(&key) {
+                return Ok(false);
             }
         } else {
             rule!(is_new, "{kind} {name} is sent again as {content:?}, unchanged and unasked");
@@ -398,13 +409,16 @@ impl Oracle {
             let endpoints = self.heard(Kind::Endpoints);
             if endpoints.wants(name) || !endpoints.requested {
                 self.again.insert((Kind::Endpoints, name.to_owned()));
-                self.owed_endpoints.insert(name.to_owned());
+                if is_new {
+                    self.owed_endpoints.insert(name.to_owned());
+                }
             }
         }
         if kind == Kind::Endpoints {
             self.owed_endpoints.remove(name);
             let clusters = self.heard(Kind::Cluster);
-            let waits = clusters.requested && clusters.wants(name) && now.seen.contains_key(&(Kind::Cluster, name.to_owned()));
+            let waits =
+                clusters.requested && clusters.wants(name) && now.seen.contains_key(&(Kind::Cluster, name.to_owned()));
             let sent = self.told.contains(name) || self.alone.contains_key(&(Kind::Cluster, name.to_owned()));
             rule!(!waits || sent, "the endpoints of {name} come before it");
         }
@@ -431,7 +445,9 @@ impl Oracle {
             && (self.came_back.is_some() || kind == Kind::Endpoints)
             && matches!(kind, Kind::Cluster | Kind::Endpoints)
             && !now.seen.contains_key(&key)
-            && (now.accepted.contains(&(key, content.clone())) || kind == Kind::Endpoints || !self.acked.contains_key(&(kind, name.to_owned())))
+            && (now.accepted.contains(&(key, content.clone()))
+                || kind == Kind::Endpoints
+                || !self.acked.contains_key(&(kind, name.to_owned())))
     }
 
     /// Make before break, on the way down: nothing goes that the client's own routes and listeners still need.
@@ -443,12 +459,12 @@ impl Oracle {
                 self.ready.remove(name);
                 self.waiting.remove(name);
                 self.owed_endpoints.remove(name);
-                if self.moved || self.is_given_up(now.time) {
+                let drains = self.refused.iter().any(|(of, _)| *of == Kind::Listener);
+                if drains || self.moved || self.is_given_up(now.time) {
                     return Ok(());
                 }
-                let routes = now.client.has.iter().filter(|((of, _), _)| {
-                    *of == Kind::VirtualHost || *of == Kind::RouteConfig
-                });
+                let routes =
+                    now.client.has.iter().filter(|((of, _), _)| *of == Kind::VirtualHost || *of == Kind::RouteConfig);
                 for (key, _) in routes.filter(|(_, (content, _))| content.leads_to().contains(name)) {
                     let table = if key.0 == Kind::VirtualHost { table_of(&key.1) } else { &key.1 };
                     let drains = !now.seen.contains_key(&(Kind::RouteConfig, table.to_owned()));
@@ -458,7 +474,10 @@ impl Oracle {
                     });
                     // The model itself may lead to what is not there.
                     let newest = now.seen.get(key).is_some_and(|newest| newest.leads_to().contains(name));
-                    rule!(newest || now.dangled.contains(name) || (drains && !used), "{name} goes, and {key:?} still leads there");
+                    rule!(
+                        newest || now.dangled.contains(name) || (drains && !used),
+                        "{name} goes, and {key:?} still leads there"
+                    );
                 }
             }
             Kind::Endpoints => {
@@ -472,7 +491,10 @@ impl Oracle {
                         if kind == Kind::Secret { secrets.iter().any(|of| of == name) } else { table == name }
                     });
                     let known = self.acked.contains_key(key) && !self.refused.contains(key);
-                    rule!(!uses || !known || now.seen.get(key) == Some(held), "{kind} {name} goes, and {key:?} still uses it");
+                    rule!(
+                        !uses || !known || now.seen.get(key) == Some(held),
+                        "{kind} {name} goes, and {key:?} still uses it"
+                    );
                 }
             }
             Kind::Listener | Kind::VirtualHost => {}
@@ -493,14 +515,22 @@ impl Oracle {
         }
         rule!(self.owed.is_empty(), "no answer at all for {:?}", self.owed);
         if !self.inline {
-            let asked: Vec<_> = self.asked.iter().filter(|key| !self.alone.contains_key(key) && !self.is_orphan(key, now)).collect();
+            let asked: Vec<_> =
+                self.asked.iter().filter(|key| !self.alone.contains_key(key) && !self.is_orphan(key, now)).collect();
             rule!(asked.is_empty(), "no answer for {asked:?}");
         }
-        let owed: Vec<_> = self.owed_endpoints.iter().filter(|name| {
-            let rejected = |kind| self.alone.contains_key(&(kind, name.to_string()));
-            let wanted = self.heard(Kind::Endpoints).wants(name);
-            wanted && now.seen.contains_key(&(Kind::Cluster, name.to_string())) && !rejected(Kind::Endpoints) && !rejected(Kind::Cluster)
-        }).collect();
+        let owed: Vec<_> = self
+            .owed_endpoints
+            .iter()
+            .filter(|name| {
+                let rejected = |kind| self.alone.contains_key(&(kind, name.to_string()));
+                let wanted = self.heard(Kind::Endpoints).wants(name);
+                wanted
+                    && now.seen.contains_key(&(Kind::Cluster, name.to_string()))
+                    && !rejected(Kind::Endpoints)
+                    && !rejected(Kind::Cluster)
+            })
+            .collect();
         rule!(owed.is_empty(), "clusters were sent and their endpoints were not: {owed:?}");
         for (kind, wants) in Kind::ALL.into_iter().map(|kind| (kind, self.heard(kind))) {
             let of_kind = |key: &&Key| key.0 == kind && wants.wants(&key.1);
@@ -513,8 +543,11 @@ impl Oracle {
             }
             if !self.inline || full(true, kind) {
                 for key in now.client.has.keys().filter(|key| key.0 == kind && !now.seen.contains_key(key)) {
-                    let drains = kind == Kind::VirtualHost && !now.seen.contains_key(&(Kind::RouteConfig, table_of(&key.1).to_owned()));
-                    let stays = drains || self.is_needed(key, now) || self.refused.contains(key)
+                    let drains = kind == Kind::VirtualHost
+                        && !now.seen.contains_key(&(Kind::RouteConfig, table_of(&key.1).to_owned()));
+                    let stays = drains
+                        || self.is_needed(key, now)
+                        || self.refused.contains(key)
                         || (kind == Kind::Endpoints && self.refused.contains(&(Kind::Cluster, key.1.clone())));
                     rule!(stays, "{key:?} is not there any more, and in the end the client has it");
                 }
@@ -525,18 +558,20 @@ impl Oracle {
 
     /// What a client still runs with, since it rejects what is newer, needs more that is not there any more.
     fn is_needed(&self, (kind, name): &Key, now: &Now<'_>) -> bool {
-        if !self.resumes.is_empty() && self.alone.keys().any(|(of, _)| {
-            matches!(of, Kind::Listener | Kind::RouteConfig | Kind::VirtualHost)
-        }) {
+        if !self.resumes.is_empty()
+            && self.alone.keys().any(|(of, _)| matches!(of, Kind::Listener | Kind::RouteConfig | Kind::VirtualHost))
+        {
             // It may run with anything in place of what it rejects.
             return !matches!(kind, Kind::Listener | Kind::VirtualHost);
         }
         let rejecting = now.client.has.iter().filter(|(key, _)| self.alone.get(key) == now.seen.get(key));
         rejecting.into_iter().any(|(_, (old, _))| match (kind, old) {
-            (Kind::Cluster | Kind::Endpoints, Content::Listener(chains)) => now.client.has.iter().any(|(key, (routes, _))| {
-                let table = if key.0 == Kind::VirtualHost { table_of(&key.1) } else { &key.1 };
-                chains.iter().any(|(of, _)| of == table) && routes.leads_to().contains(name)
-            }),
+            (Kind::Cluster | Kind::Endpoints, Content::Listener(chains)) => {
+                now.client.has.iter().any(|(key, (routes, _))| {
+                    let table = if key.0 == Kind::VirtualHost { table_of(&key.1) } else { &key.1 };
+                    chains.iter().any(|(of, _)| of == table) && routes.leads_to().contains(name)
+                })
+            }
             (Kind::Cluster | Kind::Endpoints, old) => old.leads_to().contains(name),
             (Kind::RouteConfig, Content::Listener(chains)) => chains.iter().any(|(table, _)| table == name),
             (Kind::Secret, Content::Listener(chains)) => chains.iter().any(|(_, secrets)| secrets.contains(name)),

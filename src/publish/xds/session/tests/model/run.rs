@@ -26,13 +26,29 @@ pub enum Step {
     Apply(Vec<Change>),
     /// A client's task runs because of a change.
     Notify(u8),
-    Connect { client: u8, scope: Option<u8>, resume: bool },
+    Connect {
+        client: u8,
+        scope: Option<u8>,
+        resume: bool,
+    },
     Disconnect(u8),
     /// Names as bits; everything without any.
-    Subscribe { client: u8, kind: Kind, names: u16 },
-    Unsubscribe { client: u8, kind: Kind, names: u16 },
+    Subscribe {
+        client: u8,
+        kind: Kind,
+        names: u16,
+    },
+    Unsubscribe {
+        client: u8,
+        kind: Kind,
+        names: u16,
+    },
     /// A request with a nonce from long ago.
-    Late { client: u8, kind: Kind, names: u16 },
+    Late {
+        client: u8,
+        kind: Kind,
+        names: u16,
+    },
     /// A request reaches the server.
     Deliver(u8),
     /// A response reaches the client.
@@ -162,10 +178,10 @@ impl Run {
                 }
             }
             Step::Deliver(client) => drop(self.deliver(*client)?),
-            Step::Read(client) => self.peers[usize::from(*client)].client.read(false),
+            Step::Read(client) => self.read(*client, false),
             Step::Reject(client) => {
                 self.count.rejections += 1;
-                self.peers[usize::from(*client)].client.read(true);
+                self.read(*client, true);
             }
             Step::Settle(client) => self.settle(*client)?,
             Step::Pass(time) => self.pass(*time)?,
@@ -233,7 +249,6 @@ impl Run {
         if self.version > 0 {
             oracle.look(&Now { seen, client: peer, time: self.time, dangled, accepted: &self.accepted });
         }
-        if std::env::var_os("TRACE").is_some() { eprintln!("<- {client} {request:?}"); }
         if !oracle.hear(&request, peer, seen, self.time) {
             self.count.ignored += 1;
         }
@@ -263,7 +278,6 @@ impl Run {
         }
         for response in session.take_responses() {
             let told = wire::read(&response, sight.inline);
-            if std::env::var_os("TRACE").is_some() { eprintln!("  -> {client} {told:?}"); }
             rule!(self.version > 0, "{told:?} is said before anything is known");
             rule!(last.is_none_or(|last| last < told.kind), "{} is sent after {last:?}", told.kind);
             last = Some(told.kind);
@@ -280,25 +294,25 @@ impl Run {
     fn settle(&mut self, client: u8) -> Result<(), Wrong> {
         for _ in 0..1_000 {
             let delivered = self.deliver(client)?;
-            let peer = &mut self.peers[usize::from(client)].client;
+            let peer = &self.peers[usize::from(client)].client;
             if peer.unread.is_empty() && !delivered {
                 return Ok(());
             }
-            peer.read(false);
-            self.note_accepted(client);
+            self.read(client, false);
         }
         Err("it never settles".to_owned())
     }
 
-    fn note_accepted(&mut self, client: u8) {
-        let has = &self.peers[usize::from(client)].client.has;
-        self.accepted.extend(has.iter().map(|(key, (content, _))| (key.clone(), content.clone())));
+    fn read(&mut self, client: u8, whim: bool) {
+        if let Some(told) = self.peers[usize::from(client)].client.read(whim) {
+            let said = told.resources.into_iter().map(|(name, (content, _))| ((told.kind, name), content));
+            self.accepted.extend(said);
+        }
     }
 
     fn pass(&mut self, time: Duration) -> Result<(), Wrong> {
         self.time += time;
         for client in 0..CLIENTS {
-            self.note_accepted(client);
             let due = |stream: &Stream| stream.session.deadline().is_some_and(|deadline| deadline <= self.time);
             if self.peers[usize::from(client)].stream.as_ref().is_some_and(due) {
                 self.call(client, |session, cache, time| session.on_tick(cache, time))?;

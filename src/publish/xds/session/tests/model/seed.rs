@@ -55,7 +55,7 @@ pub fn schedule(seed: u64) -> Schedule {
     if rng.percent(80) {
         steps.push(Step::Apply(first(&mut rng)));
     }
-    let length = 6 + rng.below(18);
+    let length = 5 + rng.below(12);
     for client in 0..CLIENTS {
         if client == 0 || rng.percent(50) {
             let scope = rng.scope();

@@ -129,15 +129,41 @@ fn chain(port: u8, bit: u8) -> (String, u8, Vec<String>) {
 /// A change to the world. What it means does not depend on the ones before it, so that these can be left out.
 #[derive(Clone, Debug)]
 pub enum Change {
-    Cluster { service: u8, revision: u8, gateways: u8 },
+    Cluster {
+        service: u8,
+        revision: u8,
+        gateways: u8,
+    },
     /// Together with what leads there, as a model from real objects has it; or alone, and routes dangle.
-    NoCluster { service: u8, alone: bool },
-    Endpoints { service: u8, revision: Option<u8> },
-    Secret { secret: u8, revision: Option<u8>, gateways: u8 },
+    NoCluster {
+        service: u8,
+        alone: bool,
+    },
+    Endpoints {
+        service: u8,
+        revision: Option<u8>,
+    },
+    Secret {
+        secret: u8,
+        revision: Option<u8>,
+        gateways: u8,
+    },
     /// Its chains as bits; without any it is removed.
-    Listener { port: u8, chains: u8 },
-    Host { table: u8, domain: u8, revision: u8, services: u8, gateway: u8 },
-    NoHost { table: u8, domain: u8 },
+    Listener {
+        port: u8,
+        chains: u8,
+    },
+    Host {
+        table: u8,
+        domain: u8,
+        revision: u8,
+        services: u8,
+        gateway: u8,
+    },
+    NoHost {
+        table: u8,
+        domain: u8,
+    },
 }
 
 /// See the module. All by number: revisions, and Gateways as bits.
@@ -166,10 +192,12 @@ impl World {
                     }
                 }
             }
-            Change::Endpoints { service, revision } => match revision.filter(|_| self.clusters.contains_key(&service)) {
-                Some(revision) => drop(self.endpoints.insert(service, revision)),
-                None => drop(self.endpoints.remove(&service)),
-            },
+            Change::Endpoints { service, revision } => {
+                match revision.filter(|_| self.clusters.contains_key(&service)) {
+                    Some(revision) => drop(self.endpoints.insert(service, revision)),
+                    None => drop(self.endpoints.remove(&service)),
+                }
+            }
             Change::Secret { secret, revision, gateways } => match revision {
                 Some(revision) => drop(self.secrets.insert(secret, (revision, gateways))),
                 None => drop(self.secrets.remove(&secret)),
