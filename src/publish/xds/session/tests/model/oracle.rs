@@ -344,7 +344,8 @@ impl Oracle {
             // And perhaps only by the next one, if this one says more.
             more = self.again.iter().any(|(of, name)| *of == kind && !answered(name));
             self.again.retain(|(of, _)| *of != kind);
-            let new = first || asked || self.repeats.contains(&kind) || !items.is_empty() || !removed.is_empty();
+            let new = first || !items.is_empty() || !removed.is_empty();
+            let new = new || asked || self.repeats.remove(&kind);
             let new = new || told.resources.keys().any(|name| self.refused.contains(&(kind, name.clone())));
             rule!(new, "{kind} is repeated, and nothing is new in it");
             unasked.clone_from(&removed);
@@ -354,7 +355,6 @@ impl Oracle {
             rule!(owes || !items.is_empty(), "an empty response of {kind}, which nobody waits for");
         }
         self.owed.remove(&kind);
-        self.repeats.remove(&kind);
         if more {
             self.repeats.insert(kind);
         }
@@ -475,7 +475,7 @@ impl Oracle {
                     // The model itself may lead to what is not there.
                     let newest = now.seen.get(key).is_some_and(|newest| newest.leads_to().contains(name));
                     rule!(
-                        newest || now.dangled.contains(name) || (drains && !used),
+                        newest || self.refused.contains(key) || now.dangled.contains(name) || (drains && !used),
                         "{name} goes, and {key:?} still leads there"
                     );
                 }
