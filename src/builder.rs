@@ -18,7 +18,7 @@ use crate::correlate::Outputs;
 use crate::resource;
 use crate::source::kubernetes;
 use crate::source::schema::{Catalogue, Entry, Schema};
-use crate::source::sink::{StatusSink, WriteRate};
+use crate::source::sink::{EventSink, StatusSink, WriteRate};
 
 /// What a source is made with.
 pub struct SourceContext<'a> {
@@ -46,12 +46,14 @@ pub struct SourceParts {
     pub registrars: Vec<ChildSpec>,
     /// Takes the objects' conditions back, so fast; without it they are in the API only.
     pub status: Option<(Arc<dyn StatusSink>, WriteRate)>,
+    /// Says what people should see of the objects, so fast; without it nothing is said.
+    pub events: Option<(Arc<dyn EventSink>, WriteRate)>,
 }
 
 impl SourceParts {
     /// A source that needs nothing else to run, and takes nothing back.
     pub fn new(source: impl Source) -> Self {
-        Self { source: Arc::new(source), children: Vec::new(), registrars: Vec::new(), status: None }
+        Self { source: Arc::new(source), children: Vec::new(), registrars: Vec::new(), status: None, events: None }
     }
 }
 

@@ -265,6 +265,7 @@ sources:
   - {resource: services, namespaces: ['-']}
   max_object_size: 1
   discover: ['*.example.com', widgets.example.com/v1, '*', a/b/c]
+  events: {rate: 0, burst: 0}
 ";
     let found = problems(text);
     let has = |line: u32, part: &str| {
@@ -283,7 +284,38 @@ sources:
     has(10, "types[2].namespaces[0]: is no namespace's name");
     has(10, "is the second entry for this resource type");
     has(11, "max_object_size: must be at least 1KiB");
-    assert_eq!(found.len(), 12, "{found:#?}");
+    has(13, "events.rate: must be at least 1; `write: false` writes nothing");
+    has(13, "events.burst: must be at least 1");
+    assert_eq!(found.len(), 14, "{found:#?}");
+}
+
+#[test]
+fn a_shard_says_which_gateways_are_its_own_and_needs_a_lease_of_its_own() {
+    let cluster = |lease: &str| format!("sources:\n- {{name: east, kind: kubernetes, status: {{{lease}}}}}\n");
+    let shard = "gateway: {classes: [edge], selector: 'shard in (a, b)'}\n";
+    let config = parse(&format!("{}{shard}", cluster("lease: {name: tidegate-a}"))).unwrap();
+    assert!(config.gateway.is_shard());
+    assert_eq!(config.gateway.labels().to_string(), "shard in (a,b)");
+    for harmless in [cluster("write: false"), String::new()] {
+        assert!(parse(&format!("{harmless}{shard}")).is_ok(), "{harmless}");
+    }
+    assert!(parse(&cluster("")).is_ok_and(|config| !config.gateway.is_shard()));
+
+    let found = problems(&format!("{}gateway:\n  selector: shard=a\n", cluster("")));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("etc/tidegate.yaml:4:") && found[0].contains("gateway.selector"), "{found:?}");
+    assert!(found[0].contains("`status.lease.name` of the source `east`"), "{found:?}");
+    let found = problems(&format!("{}gateway: {{classes: [edge]}}\n", cluster("")));
+    assert!(found[0].contains("gateway.classes: makes this a shard"), "{found:?}");
+    for (wrong, reason) in [
+        ("classes: [a, a]", "gateway.classes[1]: is listed twice"),
+        ("classes: [A]", "is no GatewayClass's name"),
+        ("selector: '=a'", "gateway.selector: label selector `=a`, column 1"),
+        ("selector: ''", "selects everything"),
+    ] {
+        let found = problems(&format!("gateway: {{{wrong}}}\n"));
+        assert!(found.len() == 1 && found[0].contains(reason), "{wrong}: {found:?}");
+    }
 }
 
 /// Every key of a schema, with `[]` for what is inside a list.

@@ -266,7 +266,15 @@ async fn a_rejected_certificate_keeps_its_last_good_version_and_others_are_renew
     eventually("the renewed certificate is shown", PATIENCE, attempt).await;
     let problem = until_rejected(&rig.problems).await;
     assert_eq!((named(&problem).as_str(), problem.serving), ("Secret a", Serving::LastGood), "{problem}");
-    assert!(!problem.to_string().contains("PRIVATE KEY"), "{problem}");
+    let rejections = rig.publisher.rejections().all();
+    let concerned: Vec<_> = rejections.keys().map(|object| object.resource_type.kind()).collect();
+    assert_eq!(concerned, ["Gateway", "Secret"], "the listener that shows it is told, too");
+    let told = rejections.values().flatten().map(|of| of.reason.clone()).chain([problem.to_string()]);
+    for text in told {
+        assert!(text.contains("KEY_VALUES_MISMATCH"), "Envoy's words are kept: {text}");
+        let parts = b.key.lines().chain(["PRIVATE KEY"]).filter(|line| !line.starts_with("-----"));
+        parts.for_each(|part| assert!(!text.contains(part), "{text}"));
+    }
     assert!(shown("a.test").await.unwrap() == a.der, "the last good certificate is shown");
 
     let mended = authority.issue(&["a.test"]);

@@ -12,14 +12,23 @@ mod rig;
 #[path = "kubernetes_cluster/status.rs"]
 mod status;
 
+#[path = "kubernetes_cluster/events.rs"]
+mod events;
+
 #[path = "kubernetes_cluster/audit.rs"]
 mod audit;
 
 #[path = "kubernetes_cluster/replicas.rs"]
 mod replicas;
 
+#[path = "kubernetes_cluster/shards.rs"]
+mod shards;
+
 #[path = "kubernetes_cluster/permissions.rs"]
 mod permissions;
 
 #[path = "kubernetes_cluster/outages.rs"]
 mod outages;
+
+#[path = "kubernetes_cluster/clusters.rs"]
+mod clusters;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use serde::Serialize;
+use tokio::sync::watch;
 
 use crate::id::ObjectRef;
 
@@ -79,9 +80,16 @@ impl fmt::Display for Problem {
 
 /// All standing problems, by scope. A scope (say `source/demo` or `correlation/routes`) is owned by one
 /// writer, which replaces or edits its own list and touches no other.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Problems {
     inner: Arc<RwLock<BTreeMap<String, BTreeMap<String, Problem>>>>,
+    version: watch::Sender<u64>,
+}
+
+impl Default for Problems {
+    fn default() -> Self {
+        Self { inner: Arc::default(), version: watch::Sender::new(0) }
+    }
 }
 
 impl Problems {
@@ -89,18 +97,38 @@ impl Problems {
     pub fn set(&self, scope: &str, id: &str, problem: Problem) -> bool {
         let mut all = self.inner.write();
         let old = all.entry(scope.to_owned()).or_default().insert(id.to_owned(), problem.clone());
-        old.as_ref() != Some(&problem)
+        drop(all);
+        self.told(old.as_ref() != Some(&problem))
     }
 
     /// Takes one problem back; true if it stood.
     pub fn clear(&self, scope: &str, id: &str) -> bool {
         let mut all = self.inner.write();
-        all.get_mut(scope).is_some_and(|of_scope| of_scope.remove(id).is_some())
+        let stood = all.get_mut(scope).is_some_and(|of_scope| of_scope.remove(id).is_some());
+        drop(all);
+        self.told(stood)
     }
 
     /// Replaces all problems of a scope.
     pub fn replace(&self, scope: &str, problems: impl IntoIterator<Item = (String, Problem)>) {
-        self.inner.write().insert(scope.to_owned(), problems.into_iter().collect());
+        let new: BTreeMap<String, Problem> = problems.into_iter().collect();
+        let mut all = self.inner.write();
+        let changed = all.get(scope).map_or(!new.is_empty(), |old| *old != new);
+        all.insert(scope.to_owned(), new);
+        drop(all);
+        self.told(changed);
+    }
+
+    /// Changes whenever a problem does.
+    pub fn on_change(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    fn told(&self, changed: bool) -> bool {
+        if changed {
+            self.version.send_modify(|version| *version += 1);
+        }
+        changed
     }
 
     /// Every standing problem with its scope, in a stable order.
@@ -108,5 +136,40 @@ impl Problems {
         let all = self.inner.read();
         let flat = all.iter().flat_map(|(scope, of_scope)| of_scope.values().map(move |p| (scope.clone(), p.clone())));
         flat.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_follows_problems_hears_of_changes_and_of_nothing_else() {
+        let problem = |reason: &str| Problem {
+            place: String::new(),
+            object: None,
+            field: String::new(),
+            reason: reason.to_owned(),
+            serving: Serving::Current,
+        };
+        let problems = Problems::default();
+        let mut changes = problems.on_change();
+        let mut heard = || {
+            let changed = changes.has_changed().unwrap();
+            changes.mark_unchanged();
+            changed
+        };
+        assert!(problems.set("a", "1", problem("x")) && heard());
+        assert!(!problems.set("a", "1", problem("x")) && !heard());
+        assert!(problems.set("a", "1", problem("y")) && heard());
+        problems.replace("a", [("1".to_owned(), problem("y"))]);
+        problems.replace("b", []);
+        assert!(!heard(), "both say what they said");
+        problems.replace("b", [("1".to_owned(), problem("x"))]);
+        assert!(heard());
+        assert!(!problems.clear("a", "2") && !heard());
+        assert!(problems.clear("a", "1") && heard());
+        problems.clone().replace("b", []);
+        assert!(heard(), "clones are one registry");
     }
 }

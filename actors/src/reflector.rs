@@ -56,7 +56,7 @@ impl Default for ReflectorOptions {
             silence: Duration::from_secs(300),
             settle: Duration::from_secs(5),
             absent_probe: Duration::from_secs(10),
-            denied_probe: Duration::from_secs(30),
+            denied_probe: Duration::from_secs(5),
         }
     }
 }

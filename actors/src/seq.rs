@@ -8,7 +8,7 @@
 //!
 //! Why pages: with one flat list of chunks, an edit counted a reference up and another down in every chunk, each a
 //! cache miss of its own; one route among 50,000 cost 1.9 times what it cost among 500. A tree of any depth would
-//! save nothing more: two levels of 64 hold some 100,000 entries before the list of pages is as long as a page.
+//! save nothing more: two levels hold some 50,000 entries before the list of pages is as long as a page.
 
 use std::iter::Peekable;
 use std::sync::Arc;
@@ -16,8 +16,9 @@ use std::vec;
 
 use serde::{Serialize, Serializer};
 
-/// The most entries a chunk holds; above, it is split in two.
-const ENTRIES: usize = 64;
+/// The most entries a chunk holds; above, it is split in two. Few, as a chunk that is edited is copied, and each entry
+/// holds some references to elsewhere, each to be counted.
+const ENTRIES: usize = 16;
 /// The most chunks a page holds.
 const CHUNKS: usize = 64;
 

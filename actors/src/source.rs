@@ -87,6 +87,12 @@ pub trait Source: Send + Sync + 'static {
     /// Lists, then watches one resource type; with `from`, resumes there without a list if it can, else lists.
     fn open(&self, resource_type: &ResourceType, from: Option<Cursor>) -> SourceStream;
 
+    /// Nobody watches a resource type any more, and no stream of it is left: whatever was said of its objects is out of
+    /// date. Does nothing unless a source says things.
+    fn unwatched(&self, resource_type: &ResourceType) {
+        let _ = resource_type;
+    }
+
     /// Resolves when, after this call, the source hears that a type has come: whoever waits because the type was
     /// [`Absent`](SourceError::Absent) looks again at once. It may resolve for nothing. A source that hears nothing of
     /// types leaves this as it is, and is asked now and then.

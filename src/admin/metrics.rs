@@ -30,6 +30,7 @@ pub const METRICS: &[(&str, Kind, Unit, &str)] = &[
     ("tidegate_type_changes_total", Counter, Unit::Count, "Types of a cluster that came, changed or went."),
     ("tidegate_handler_panics_total", Counter, Unit::Count, "Panics in an event handler."),
     ("tidegate_status_writes_total", Counter, Unit::Count, "Statuses written back to a source, by outcome."),
+    ("tidegate_events_total", Counter, Unit::Count, "Events about a source's objects, by outcome."),
     ("tidegate_workqueue_depth", Gauge, Unit::Count, "Keys waiting in a work queue."),
     ("tidegate_workqueue_adds_total", Counter, Unit::Count, "Keys added to a work queue."),
     ("tidegate_workqueue_retries_total", Counter, Unit::Count, "Keys added again after a failure."),

@@ -5,6 +5,7 @@
 //! ├─ admin                    health, metrics, API                     started first, stopped last
 //! ├─ xds-server               ADS over TCP and a Unix socket
 //! ├─ xds, json, status        publishers
+//! ├─ rejections, events       what proxies reject and what people should see
 //! ├─ gateway                  the correlation
 //! ├─ stores/SOURCE/TYPE       one store a resource type
 //! ├─ scanner-SOURCE           what a source needs to run
@@ -57,12 +58,13 @@ use crate::admin::watches::WatchRegistry;
 use crate::admin::{AdminServer, ModelDocument};
 use crate::builder::{Tidegate, Wire};
 use crate::config::{Config, Switch, Token};
-use crate::correlate::{self, Outputs, Settings};
+use crate::correlate::{self, Outputs, Settings, Shard};
 use crate::proxy::bootstrap::{AdminAddress, Bootstrap, BootstrapOptions, XdsAddress};
 use crate::proxy::child::ChildOptions;
 use crate::proxy::supervised;
+use crate::publish::events::Teller;
 use crate::publish::json::PublishedModel;
-use crate::publish::status::{PublishedStatuses, StatusWriter};
+use crate::publish::status::{PublishedStatuses, Speaker, StatusWriter};
 use crate::publish::step::Steps;
 use crate::publish::xds::{self, XdsPublisher, XdsServer};
 use catalogue::Types;
@@ -90,6 +92,8 @@ pub struct App {
     pub statuses: PublishedStatuses,
     /// Writes them back to the sources that take them.
     pub writer: StatusWriter,
+    /// Says what is wrong with objects where their sources have a place for it.
+    pub teller: Teller,
     /// Where the admin server listens.
     pub admin: SocketAddr,
     /// Where the xDS server listens over TCP.
@@ -129,7 +133,9 @@ impl App {
         let settings = Arc::new(RwLock::new(settings(config)));
         let correlation = correlation(config, &settings, &env, &problems, &factory);
         let told = settings.clone();
-        let writer = StatusWriter::new(&env, &problems, &factory, move || told.read().controller.clone());
+        let writer = StatusWriter::new(&env, &problems, &factory, move || speaker(&told.read()));
+        let told = settings.clone();
+        let teller = Teller::new(&env, &problems, &factory, move || told.read().controller.clone());
         let watches = WatchRegistry::new(
             &config.watches,
             config.limits.watches,
@@ -144,6 +150,7 @@ impl App {
             model: PublishedModel::default(),
             statuses: PublishedStatuses::default(),
             writer,
+            teller,
             env,
             problems,
             supervisor,
@@ -250,9 +257,17 @@ fn xds_options(config: &Config, socket: &std::path::Path) -> xds::Options {
 fn settings(config: &Config) -> Settings {
     Settings {
         controller: config.gateway.controller_name.as_str().into(),
+        shard: Shard {
+            classes: config.gateway.classes.iter().map(|class| class.as_str().into()).collect(),
+            selector: config.gateway.labels(),
+        },
         bind: config.proxy.bind,
         sources: config.sources.iter().map(|source| source.name.as_str().into()).collect(),
     }
+}
+
+fn speaker(settings: &Settings) -> Speaker {
+    Speaker { controller: settings.controller.clone(), is_shard: settings.shard.is_part() }
 }
 
 fn correlation(

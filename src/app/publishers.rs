@@ -16,7 +16,7 @@ use crate::builder::Tidegate;
 use crate::config::Config;
 use crate::correlate::Outputs;
 use crate::publish::json::{JsonFile, PublishedModel};
-use crate::publish::status::StatusPublisher;
+use crate::publish::status::{StatusPublisher, Told};
 use crate::publish::step::{Steps, model_taps};
 use crate::publish::xds::{XdsPublisher, XdsServer};
 
@@ -59,12 +59,16 @@ pub(super) fn all(tidegate: &Tidegate, config: &Config, app: &App) -> Vec<ChildS
     let (env, correlation, outputs) = (&app.env, &app.correlation, *app.correlation.handles());
     let (xds, steps) = (app.xds.clone(), Arc::new(Mutex::new(Steps::default())));
     let to_xds = move || ModelPublisher { outputs, steps: steps.clone(), xds: xds.clone() };
-    let (statuses, writer, status_env) = (app.statuses.clone(), app.writer.clone(), env.clone());
-    let to_status = move || StatusPublisher::new(&status_env, &outputs, statuses.clone(), writer.clone());
+    let (statuses, rejections) = (app.statuses.clone(), app.xds.rejections().clone());
+    let told = Told::new(env, statuses, app.writer.clone(), app.teller.clone(), rejections);
+    let status_told = told.clone();
+    let to_status = move || StatusPublisher::new(&outputs, status_told.clone());
     let mut all = vec![
         publisher::spec("xds", env, correlation, model_taps, to_xds),
         json(config, app),
         app.writer.workers(),
+        app.teller.follow(),
+        told.spec(),
         publisher::spec("status", env, correlation, StatusPublisher::taps, to_status),
     ];
     all.extend(tidegate.publishers.iter().filter_map(|make| make(config, env, correlation)));

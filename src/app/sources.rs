@@ -85,15 +85,16 @@ impl App {
         let mut children: Vec<Name> = parts.children.iter().map(|child| child.name().clone()).collect();
         let takes_status = parts.status.is_some();
         let status = parts.status.map(|(sink, rate)| self.writer.spec(&name, sink, rate));
-        children.extend(status.iter().map(|child| child.name().clone()));
+        let events = parts.events.map(|(sink, rate)| self.teller.spec(&name, sink, rate));
+        children.extend(status.iter().chain(&events).map(|child| child.name().clone()));
         let registrars = parts.registrars.iter().map(|child| child.name().clone()).collect();
         self.source_children.lock().insert(name.clone(), SourceChildren { children, registrars });
         for child in parts.children {
             self.add(child).await?;
         }
         self.factory.add_source(parts.source)?;
-        if let Some(status) = status {
-            self.add(status).await?;
+        for child in status.into_iter().chain(events) {
+            self.add(child).await?;
         }
         let correlations = self.correlations.read().clone();
         for correlation in correlations {

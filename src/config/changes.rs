@@ -17,7 +17,16 @@ pub enum Effect {
 
 /// What takes effect at once, by the beginning of the key. Everything else is wired up at start: sockets,
 /// directories, and what a whole tree of actors was built from.
-const AT_ONCE: [&str; 6] = ["sources", "watches", "log.level", "publish.json", "gateway.controller_name", "proxy.bind"];
+const AT_ONCE: [&str; 8] = [
+    "sources",
+    "watches",
+    "log.level",
+    "publish.json",
+    "gateway.controller_name",
+    "gateway.classes",
+    "gateway.selector",
+    "proxy.bind",
+];
 
 /// The keys that differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

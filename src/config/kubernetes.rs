@@ -44,6 +44,20 @@ pub struct Kubernetes {
     pub max_object_size: ByteSize,
     /// How conditions are written back.
     pub status: StatusWriting,
+    /// How Events are written, which say what is wrong with an object where people look for it.
+    pub events: EventWriting,
+}
+
+/// How Events about a cluster's objects are written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EventWriting {
+    /// Whether they are written at all. The replica that holds the Lease below `status` writes them.
+    pub write: bool,
+    /// How many there are a second at most.
+    pub rate: u32,
+    /// How many of them may come at once.
+    pub burst: u32,
 }
 
 /// How conditions are written back to a cluster's objects.
@@ -56,7 +70,7 @@ pub struct StatusWriting {
     pub rate: u32,
     /// How many of them may come at once.
     pub burst: u32,
-    /// The Lease by which replicas agree on the one that writes.
+    /// The Lease by which replicas agree on the one that writes, Events as well.
     pub lease: LeaseConfig,
 }
 
@@ -79,6 +93,12 @@ pub struct LeaseConfig {
 impl Default for StatusWriting {
     fn default() -> Self {
         Self { write: true, rate: 100, burst: 500, lease: LeaseConfig::default() }
+    }
+}
+
+impl Default for EventWriting {
+    fn default() -> Self {
+        Self { write: true, rate: 10, burst: 100 }
     }
 }
 
@@ -123,6 +143,7 @@ impl Default for Kubernetes {
             bookmark_deadline: Period::from_secs(60),
             max_object_size: ByteSize::new(8 << 20),
             status: StatusWriting::default(),
+            events: EventWriting::default(),
         }
     }
 }
@@ -167,6 +188,8 @@ impl SectionType for Kubernetes {
         }
         check.ensure(self.max_object_size.bytes() >= 1024, "max_object_size", "must be at least 1KiB");
         self.status.check(check);
+        check.ensure(self.events.rate > 0, "events.rate", "must be at least 1; `write: false` writes nothing");
+        check.ensure(self.events.burst > 0, "events.burst", "must be at least 1");
     }
 
     fn resolve(&mut self, base: &std::path::Path) {

@@ -147,6 +147,7 @@ impl Config {
     fn check(&self, check: &mut Check<'_>) {
         self.admin.check(&mut check.inside("admin"));
         self.gateway.check(&mut check.inside("gateway"));
+        self.gateway.check_leases(&self.sources, &mut check.inside("gateway"));
         self.proxy.check(&mut check.inside("proxy"));
         self.xds.check(&mut check.inside("xds"));
         self.publish.check(&mut check.inside("publish"));

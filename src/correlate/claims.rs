@@ -3,14 +3,15 @@
 //! Law: of the claimed kinds one object of a name counts, that of the source that comes first in the
 //! configuration; the others are as good as absent until it goes. A namesake costs nothing but its own claim.
 //!
-//! Claimed are the kinds that configure a gateway by themselves: GatewayClass, Gateway, HTTPRoute. Two of one
-//! name would serve the same hosts side by side, or quarrel over one socket, and nobody could say which is meant.
+//! Claimed are the kinds that configure a gateway by themselves: Gateway, HTTPRoute. Two of one name would serve the
+//! same hosts side by side, or quarrel over one socket, and nobody could say which is meant.
 //!
-//! Not claimed are the kinds that count only where something refers to them: Service with its EndpointSlices,
-//! Secret, Namespace, ReferenceGrant. A reference finds those of its own source first, so namesakes answer
-//! different referrers and contradict nobody: two clusters may each have a `default/web` Service. To set one aside
-//! would send its source's routes to another cluster's endpoints, and a set-aside grant would take back a permission that
-//! is about its own source's objects alone.
+//! Not claimed are the kinds that count only where something refers to them: GatewayClass, Service with its
+//! EndpointSlices, Secret, Namespace, ReferenceGrant. A reference finds those of its own source first, so namesakes
+//! answer different referrers and contradict nobody: two clusters may each have a `default/web` Service, and each
+//! names its class as the installation tells it to. To set one aside would send its source's routes to another
+//! cluster's endpoints or its Gateways to another controller, and a set-aside grant would take back a permission that is
+//! about its own source's objects alone.
 //!
 //! An object that cannot be read, and has no last good version, claims nothing: it cannot take a good one down.
 
@@ -119,11 +120,6 @@ impl Claims {
         let name = FullName { namespace: key.namespace.clone(), name: key.name.clone() };
         ctx.fetch(self.0, &name).and_then(|claimants| Contest::of(&claimants, &key.source))
     }
-
-    /// Whether an object is set aside.
-    pub fn sets_aside(self, ctx: &mut Ctx<'_>, key: &ObjectKey) -> bool {
-        matches!(self.contest(ctx, key), Some(Contest::Lost(_)))
-    }
 }
 
 #[cfg(test)]
@@ -150,7 +146,7 @@ mod tests {
         let claimants = mk_claimants(&["a"]);
         assert_eq!(Contest::of(&claimants, &"a".into()), None);
         let name = FullName { namespace: None, name: "n".into() };
-        assert_eq!(problems(&crate::resource::types::gateway_class(), &name, &claimants), []);
+        assert_eq!(problems(&crate::resource::types::gateway(), &name, &claimants), []);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub enum KnownGateway {
     /// Of one of our classes, but another source's Gateway of the name comes first: as good as absent to all but
     /// its own status.
     SetAside(Contest),
+    /// Of one of our controller's classes, and another shard's.
+    AnotherShards,
     /// Of somebody else's.
     Foreign,
 }
@@ -86,9 +88,10 @@ impl KnownGateway {
 }
 
 /// Whether a class accepts Gateways; `None` if it is not ours.
-pub fn class_acceptance(settings: &Settings, class: &GatewayClass) -> Option<Acceptance> {
-    (class.controller == settings.controller).then(|| {
-        if class.has_parameters {
+pub fn class_acceptance(settings: &Settings, class: &View<GatewayClass>) -> Option<Acceptance> {
+    let ours = class.spec.controller == settings.controller && settings.shard.takes_class(&class.key().name);
+    ours.then(|| {
+        if class.spec.has_parameters {
             return Err((reason::INVALID_PARAMETERS, "parametersRef is not supported; remove it".to_owned()));
         }
         Ok(())

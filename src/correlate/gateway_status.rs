@@ -94,7 +94,8 @@ pub fn gateway_status(gateway: &View<Gateway>, plan: &Plan, facts: &[ListenerFac
         _ => condition(condition::PROGRAMMED, Truth::False, reason::INVALID, "no listener is served".to_owned()),
     };
     let is_served = programmed.status == Truth::True;
-    let addresses = plan.addresses.iter().filter(|_| is_served);
+    // Who binds every address has none to name; where it can be reached, others know.
+    let addresses = plan.addresses.iter().filter(|address| is_served && !address.is_unspecified());
     let addresses =
         addresses.map(|address| StatusAddress { r#type: "IPAddress".into(), value: address.to_string().into() });
     GatewayStatus { addresses: addresses.collect(), conditions: vec![accepted, programmed], listeners }

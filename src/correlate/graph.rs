@@ -8,10 +8,11 @@ use tidegate_actors::id::{Name, ObjectKey, ObjectRef};
 
 use super::certificate::{Certificates, Holds};
 use super::claims::{Claims, Contest};
-use super::gateway::{Acceptance, KnownGateway, Plan};
+use super::gateway::{KnownGateway, Plan};
 use super::reference::GrantKey;
 use super::route::{HostKey, RoutePlan};
 use super::settings::Settings;
+use super::shard::{Answers, Standing, standing};
 use super::socket::{ListenerKey, Lost, Seats};
 use super::status::ObjectStatus;
 use super::world::{CertificateWorld, RouteReader};
@@ -48,6 +49,8 @@ pub struct Outputs {
     pub secrets: Collection<SecretId, Secret>,
     /// What objects are told.
     pub statuses: Collection<ObjectRef, ObjectStatus>,
+    /// Who answers for Gateways of our controller.
+    pub answers: Collection<ObjectKey, Answers>,
 }
 
 /// The views of what is read.
@@ -68,7 +71,6 @@ pub(super) struct Sources {
 /// Who defines what of the kinds that are claimed.
 #[derive(Clone, Copy)]
 pub(super) struct ClaimedKinds {
-    pub classes: Claims,
     pub gateways: Claims,
     pub routes: Claims,
 }
@@ -97,6 +99,7 @@ pub fn build(graph: &mut Graph, settings: &Settings) -> Outputs {
         endpoints,
         secrets: secrets(graph, sources, listeners),
         statuses: statuses::statuses(graph, &settings, sources, gateways, routes),
+        answers: statuses::answers(graph, gateways),
     }
 }
 
@@ -120,7 +123,6 @@ fn sources(graph: &mut Graph, settings: &Arc<Settings>) -> Sources {
         secrets: graph.source(&types::secret()),
         namespaces: graph.source(&types::namespace()),
         claims: ClaimedKinds {
-            classes: Claims::gather(graph, settings, &class, classes),
             gateways: Claims::gather(graph, settings, &gateway, gateways),
             routes: Claims::gather(graph, settings, &route, routes),
         },
@@ -132,20 +134,18 @@ fn sources(graph: &mut Graph, settings: &Arc<Settings>) -> Sources {
     }
 }
 
-/// Whether the class that a Gateway names accepts it; `None` if it is not ours, or there is none.
-pub(super) fn class_acceptance(
+/// Whose the Gateway of a key is, by the class that it names and its labels.
+pub(super) fn whose<'a>(
     ctx: &mut Ctx<'_>,
     settings: &Settings,
     sources: Sources,
     gateway: &ObjectKey,
     class: &Name,
-) -> Option<Acceptance> {
+    label: impl Fn(&str) -> Option<&'a str>,
+) -> Standing {
     let mut classes = settings.keys(&gateway.source, None, class);
-    let class = classes.find_map(|key| {
-        let class = ctx.fetch(sources.classes, &key)?;
-        (!sources.claims.classes.sets_aside(ctx, &key)).then_some(class)
-    });
-    gateway::class_acceptance(settings, &class?.spec)
+    let class = classes.find_map(|key| ctx.fetch(sources.classes, &key));
+    standing(settings, class.as_deref(), label)
 }
 
 /// What Gateways and the sockets that they share come to, without any route.
@@ -160,12 +160,14 @@ pub(super) struct Gateways {
 fn gateways(graph: &mut Graph, settings: &Arc<Settings>, sources: Sources) -> Gateways {
     let with = settings.clone();
     let known = graph.correlate("gateways", sources.gateways, move |ctx, key, gateway| {
-        let acceptance = class_acceptance(ctx, &with, sources, key, &gateway.spec.class);
-        let known = match (acceptance, sources.claims.gateways.contest(ctx, key)) {
-            (Some(_), Some(lost @ Contest::Lost(_))) => KnownGateway::SetAside(lost),
-            (None, Some(Contest::Lost(_))) => return Vec::new(),
-            (Some(class), _) => KnownGateway::Ours(gateway::plan(&with, &class, &gateway.spec)),
-            (None, _) => KnownGateway::Foreign,
+        let label = |key: &str| gateway.spec.labels.get(key);
+        let standing = whose(ctx, &with, sources, key, &gateway.spec.class, label);
+        let known = match (standing, sources.claims.gateways.contest(ctx, key)) {
+            (Standing::Ours(_), Some(lost @ Contest::Lost(_))) => KnownGateway::SetAside(lost),
+            (_, Some(Contest::Lost(_))) => return Vec::new(),
+            (Standing::Ours(class), _) => KnownGateway::Ours(gateway::plan(&with, &class, &gateway.spec)),
+            (Standing::AnotherShards, _) => KnownGateway::AnotherShards,
+            (Standing::Foreign, _) => KnownGateway::Foreign,
         };
         vec![(key.clone(), known)]
     });

@@ -12,6 +12,9 @@ pub mod settings;
 /// What objects are told.
 pub mod status;
 
+/// Whose a Gateway is, of several shards.
+pub mod shard;
+
 /// Whose object counts if several sources define it.
 pub mod claims;
 
@@ -65,6 +68,7 @@ pub mod graph;
 
 pub use graph::{Outputs, build};
 pub use settings::Settings;
+pub use shard::{Answers, Shard};
 pub use status::{Condition, ObjectStatus, Status};
 
 #[cfg(test)]

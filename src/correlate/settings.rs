@@ -4,11 +4,15 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use tidegate_actors::id::{Name, ObjectKey};
 
+use super::shard::Shard;
+
 /// Settings of the translation. Other settings mean another graph.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// GatewayClasses with this `controllerName` are ours.
     pub controller: Name,
+    /// Which of their Gateways are.
+    pub shard: Shard,
     /// Where listeners bind whose Gateway asks for no address.
     pub bind: IpAddr,
     /// The sources, in the order of the configuration: a reference resolves in its own source first, then in
@@ -21,7 +25,12 @@ pub const CONTROLLER: &str = "tidegate.dev/gateway-controller";
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { controller: CONTROLLER.into(), bind: IpAddr::V4(Ipv4Addr::LOCALHOST), sources: Vec::new() }
+        Self {
+            controller: CONTROLLER.into(),
+            shard: Shard::default(),
+            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            sources: Vec::new(),
+        }
     }
 }
 

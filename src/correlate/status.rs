@@ -111,7 +111,7 @@ pub struct ParentStatus {
     pub parent_ref: ParentRef,
     /// Who says so.
     pub controller_name: Name,
-    /// Accepted, ResolvedRefs; PartiallyInvalid only if true.
+    /// Accepted, ResolvedRefs; PartiallyInvalid only if true, Programmed only if false.
     pub conditions: Vec<Condition>,
 }
 
@@ -208,6 +208,8 @@ pub mod reason {
     pub const BACKEND_NOT_FOUND: &str = "BackendNotFound";
     /// Of a GatewayClass whose content cannot be used.
     pub const UNSUPPORTED: &str = "Unsupported";
+    /// A proxy does not take it. Of `Programmed` of a route, for which the specification has no words.
+    pub const REJECTED_BY_PROXY: &str = "RejectedByProxy";
     /// Another source's object of the name comes first. GEP-713 has the word for policies, nothing has one for this.
     pub const CONFLICTED: &str = "Conflicted";
 }

@@ -9,8 +9,9 @@ use tidegate_actors::problem::Serving;
 
 use super::claims::Contest;
 use super::gateway::KnownGateway;
-use super::graph::{Gateways, Routes, Sources, class_acceptance};
+use super::graph::{Gateways, Routes, Sources, whose};
 use super::settings::Settings;
+use super::shard::{Answers, Standing};
 use super::socket::ListenerKey;
 use super::status::{Condition, ObjectStatus, Status, Truth, condition, reason};
 use super::{gateway, gateway_status, route, unreadable};
@@ -47,11 +48,7 @@ fn told(resource_type: ResourceType, key: &ObjectKey, status: Status) -> Vec<(Ob
 fn of_classes(graph: &mut Graph, settings: &Arc<Settings>, sources: Sources) -> Statuses {
     let with = settings.clone();
     graph.correlate("gateway class statuses", sources.classes, move |ctx, key, class| {
-        let Some(acceptance) = gateway::class_acceptance(&with, &class.spec) else { return Vec::new() };
-        let acceptance = match sources.claims.classes.contest(ctx, key) {
-            Some(lost @ Contest::Lost(_)) => Err((reason::CONFLICTED, lost.message())),
-            _ => acceptance,
-        };
+        let Some(acceptance) = gateway::class_acceptance(&with, class) else { return Vec::new() };
         let mut status = gateway_status::class_status(class, &acceptance);
         if let Some(error) = ctx.fetch(sources.errors.classes, key) {
             unreadable::tell(&mut status.conditions, &error, reason::UNSUPPORTED);
@@ -73,7 +70,7 @@ fn of_gateways(graph: &mut Graph, sources: Sources, gateways: Gateways, routes: 
                 gateway_status::gateway_status(gateway, plan, &facts)
             }
             Some(KnownGateway::SetAside(lost)) => gateway_status::refused(set_aside(lost, gateway.generation)),
-            Some(KnownGateway::Foreign) | None => return Vec::new(),
+            Some(KnownGateway::AnotherShards | KnownGateway::Foreign) | None => return Vec::new(),
         };
         if let Some(error) = ctx.fetch(sources.errors.gateways, key) {
             unreadable::tell(&mut status.conditions, &error, reason::INVALID);
@@ -88,11 +85,11 @@ fn of_unreadable_gateways(graph: &mut Graph, settings: &Arc<Settings>, sources: 
         if error.serving != Serving::Nothing {
             return Vec::new();
         }
-        let class = Gateway::class_of(error.object.raw());
-        let ours = class.and_then(|class| class_acceptance(ctx, &with, sources, key, &class));
-        let status = |_| gateway_status::refused(unreadable::accepted(error, reason::INVALID, None));
-        let status = ours.map(status).map(Status::Gateway);
-        status.map(|status| told(types::gateway(), key, status)).unwrap_or_default()
+        let Some(class) = Gateway::class_of(error.object.raw()) else { return Vec::new() };
+        let label = |key: &str| error.object.label(key);
+        let Standing::Ours(_) = whose(ctx, &with, sources, key, &class, label) else { return Vec::new() };
+        let status = gateway_status::refused(unreadable::accepted(error, reason::INVALID, None));
+        told(types::gateway(), key, Status::Gateway(status))
     })
 }
 
@@ -119,6 +116,15 @@ fn of_unreadable_routes(graph: &mut Graph, settings: &Arc<Settings>, sources: So
         let parents = HttpRoute::parents_of(error.object.raw());
         let status = route::refused(&with, key, &parents, &accepted, |key| gateways.find(ctx, key));
         status.map(|status| told(types::http_route(), key, Status::Route(status))).unwrap_or_default()
+    })
+}
+
+/// Who answers for the Gateways of our controller.
+pub(super) fn answers(graph: &mut Graph, gateways: Gateways) -> Collection<ObjectKey, Answers> {
+    graph.correlate("who answers for gateways", gateways.known, |_, key, known| match &**known {
+        KnownGateway::Ours(_) | KnownGateway::SetAside(_) => vec![(key.clone(), Answers::Here)],
+        KnownGateway::AnotherShards => vec![(key.clone(), Answers::Elsewhere)],
+        KnownGateway::Foreign => Vec::new(),
     })
 }
 

@@ -15,6 +15,7 @@ use super::{Outputs, Settings, build};
 use crate::resource::types;
 
 mod conflicts;
+mod shards;
 mod unreadable;
 
 struct Rig {
@@ -28,10 +29,14 @@ struct Rig {
 const SOURCES: [&str; 2] = ["src", "alt"];
 
 fn rig() -> Rig {
+    rig_with(Settings::default())
+}
+
+fn rig_with(settings: Settings) -> Rig {
     let problems = Problems::default();
     let mut graph = Graph::new(&Env::system(), &problems);
     let sources = SOURCES.map(Into::into).to_vec();
-    let outputs = build(&mut graph, &Settings { sources, ..Settings::default() });
+    let outputs = build(&mut graph, &Settings { sources, ..settings });
     Rig { graph, outputs, problems, version: 0 }
 }
 

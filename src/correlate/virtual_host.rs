@@ -32,6 +32,7 @@ pub fn listener(
                 protocol: Protocol::Https(tls),
                 route_config: name,
                 policies: Policies::default(),
+                listeners: vec![(origin(key), key.name.clone())],
                 origins: vec![origin(key)],
             })
         };
@@ -39,13 +40,14 @@ pub fn listener(
     } else {
         let mut keys: Vec<&ListenerKey> = seats.by_domain.values().collect();
         keys.sort();
+        let listeners = keys.iter().map(|key| (origin(key), key.name.clone())).collect();
         keys.dedup_by(|a, b| a.gateway == b.gateway);
         let route_config = format!("http/{socket}").into();
         let mut gateways: Vec<GatewayId> = keys.iter().map(|key| key.gateway_id()).collect();
         gateways.sort();
         let origins = keys.iter().map(|key| origin(key)).collect();
         let (name, protocol, policies) = ("http".into(), Protocol::Http, Policies::default());
-        vec![FilterChain { name, gateways, protocol, route_config, policies, origins }]
+        vec![FilterChain { name, gateways, protocol, route_config, policies, listeners, origins }]
     };
     (!chains.is_empty()).then_some(Listener { id: *socket, chains })
 }

@@ -109,7 +109,7 @@ impl Ground for RouteReader<'_, '_> {
         let Some(namespace) = &own.namespace else { return false };
         let mut keys = self.settings.keys(&own.source, None, namespace);
         match keys.find_map(|key| self.ctx.fetch(self.sources.namespaces, &key)) {
-            Some(view) => selector.matches(|key| view.spec.label(key)),
+            Some(view) => selector.matches(|key| view.spec.labels.get(key)),
             // A source without Namespace objects still knows the name.
             None => selector.matches(|key| (key == "kubernetes.io/metadata.name").then_some(&**namespace)),
         }

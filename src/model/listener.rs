@@ -64,6 +64,9 @@ pub struct FilterChain {
     pub route_config: RouteConfigId,
     /// What applies to all of it.
     pub policies: Policies,
+    /// The listeners of Gateways that it is made of, for traces.
+    #[serde(skip)]
+    pub listeners: Vec<(ObjectRef, Name)>,
     /// The objects that caused it, for traces.
     #[serde(skip)]
     pub origins: Vec<ObjectRef>,

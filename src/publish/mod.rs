@@ -9,6 +9,12 @@ pub mod step;
 /// The model as a JSON file.
 pub mod json;
 
+/// What proxies reject, by object.
+pub mod rejections;
+
+/// What a person should see of an object beyond its conditions.
+pub mod events;
+
 /// Every object's conditions.
 pub mod status;
 

@@ -1,9 +1,9 @@
 //! From a correlation's batch of outputs to a step of the model. A full batch (after a restart) names what
 //! there is; what was there before and is not named becomes a removal.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tidegate_actors::Set;
 use tidegate_actors::correlation::{Collection, Graph, Key, OutputBatch, Taps, Value};
 
 use crate::correlate::Outputs;
@@ -39,11 +39,11 @@ pub fn whole(graph: &Graph, outputs: &Outputs, version: u64) -> ModelUpdate {
 /// Remembers which keys a consumer has, over restarts of everybody before it.
 #[derive(Default)]
 pub struct Steps {
-    listeners: BTreeSet<ListenerId>,
-    virtual_hosts: BTreeSet<VirtualHostId>,
-    clusters: BTreeSet<ClusterId>,
-    endpoints: BTreeSet<ClusterId>,
-    secrets: BTreeSet<SecretId>,
+    listeners: Set<ListenerId>,
+    virtual_hosts: Set<VirtualHostId>,
+    clusters: Set<ClusterId>,
+    endpoints: Set<ClusterId>,
+    secrets: Set<SecretId>,
 }
 
 impl Steps {
@@ -64,13 +64,15 @@ impl Steps {
 fn changes<K: Key, V: Value>(
     batch: &OutputBatch,
     of: Collection<K, V>,
-    known: &mut BTreeSet<K>,
+    known: &mut Set<K>,
 ) -> Vec<(K, Option<Arc<V>>)> {
     let changes = batch.changes(of).iter().map(|(key, change)| (key.clone(), change.new.clone()));
     let mut changes: Vec<_> = changes.collect();
     if batch.is_full() {
-        let named: BTreeSet<&K> = changes.iter().map(|(key, _)| key).collect();
-        let gone: Vec<K> = known.iter().filter(|key| !named.contains(key)).cloned().collect();
+        let named: Set<&K> = changes.iter().map(|(key, _)| key).collect();
+        let mut gone: Vec<K> = known.iter().filter(|key| !named.contains(key)).cloned().collect();
+        drop(named);
+        gone.sort_unstable();
         changes.extend(gone.into_iter().map(|key| (key, None)));
     }
     for (key, value) in &changes {

@@ -8,6 +8,7 @@ use tidegate_actors::id::Name;
 
 use super::field::{Checks, from_json};
 use super::format;
+use super::labels::Labels;
 use super::meta::Kind;
 use super::selector::{RawSelector, Selector};
 use super::types::GATEWAY_GROUP;
@@ -17,6 +18,8 @@ use super::types::GATEWAY_GROUP;
 pub struct Gateway {
     /// The name of its GatewayClass.
     pub class: Name,
+    /// Its labels, by which a shard may be told its Gateways.
+    pub labels: Labels,
     /// In the order of the spec.
     pub listeners: Vec<GatewayListener>,
     /// Requested addresses.
@@ -87,7 +90,14 @@ pub struct ObjectReference {
 
 #[derive(Deserialize)]
 struct Raw {
+    #[serde(default)]
+    metadata: RawMeta,
     spec: RawSpec,
+}
+
+#[derive(Default, Deserialize)]
+struct RawMeta {
+    labels: Option<BTreeMap<String, String>>,
 }
 
 /// Of a Gateway that cannot be read: whose it is.
@@ -196,13 +206,14 @@ struct RawKind {
 
 impl Kind for Gateway {
     fn read(raw: &[u8], checks: &mut Checks) -> Option<Self> {
-        let Raw { spec } = from_json(raw, checks)?;
+        let Raw { metadata, spec } = from_json(raw, checks)?;
         Some(checks.field("spec", |c| {
             c.field("listeners", |c| c.ensure(!spec.listeners.is_empty(), "must have at least one listener"));
             let listeners = c.each("listeners", 64, spec.listeners, listener);
             c.field("listeners", |c| distinct(c, &listeners));
             Self {
                 class: c.field("gatewayClassName", |c| format::object_name(c, spec.gateway_class_name)),
+                labels: metadata.labels.unwrap_or_default().into(),
                 listeners,
                 addresses: c.each("addresses", 16, spec.addresses, address),
                 has_parameters: spec.infrastructure.is_some_and(|i| i.parameters_ref.is_some()),

@@ -25,6 +25,9 @@ pub mod types;
 /// Label selectors.
 pub mod selector;
 
+/// What they select.
+pub mod labels;
+
 /// GatewayClass.
 pub mod gateway_class;
 

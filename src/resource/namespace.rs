@@ -1,23 +1,16 @@
 //! Namespace: its labels, which `allowedRoutes` selects by.
 
 use serde::Deserialize;
-use tidegate_actors::id::Name;
 
 use super::field::{Checks, from_json};
+use super::labels::Labels;
 use super::meta::Kind;
 
 /// What we read of a Namespace.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Namespace {
-    /// Sorted by key.
-    pub labels: Vec<(Name, Name)>,
-}
-
-impl Namespace {
-    /// The value of a label.
-    pub fn label(&self, key: &str) -> Option<&str> {
-        self.labels.binary_search_by(|(k, _)| (**k).cmp(key)).ok().map(|at| &*self.labels[at].1)
-    }
+    /// Its labels.
+    pub labels: Labels,
 }
 
 #[derive(Deserialize)]
@@ -37,6 +30,6 @@ impl Kind for Namespace {
         let mut labels = metadata.labels.unwrap_or_default();
         // The API server sets this label on every namespace; other sources get it here.
         labels.insert("kubernetes.io/metadata.name".to_owned(), metadata.name);
-        Some(Self { labels: labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect() })
+        Some(Self { labels: labels.into() })
     }
 }

@@ -22,6 +22,7 @@ import (
 //	snapshot FILE          of etcd
 //	restore FILE           etcd goes back to a snapshot, and whatever ran serves again
 //	restore-etcd FILE      the same under the feet of running API servers
+//	rotate STEP            another authority: begin, serve, finish (rotate.go)
 //
 // PART is etcd, apiserver, apiserver-NAME (another one on the same etcd) or controllers.
 func (c *cluster) obey(ctx context.Context, line string) error {
@@ -53,6 +54,8 @@ func (c *cluster) obey(ctx context.Context, line string) error {
 		return c.restore(ctx, rest[0], c.downstreamFirst())
 	case "restore-etcd":
 		return c.restore(ctx, rest[0], []string{partEtcd})
+	case "rotate":
+		return c.rotate(rest[0])
 	}
 	part := c.parts[rest[0]]
 	if part == nil || !part.running() {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
+	"strings"
 
 	"k8s.io/component-base/cli"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
@@ -40,8 +42,7 @@ func runAPIServer(arguments []string) error {
 	if err := ensurePKI(l); err != nil {
 		return err
 	}
-	os.Args = append([]string{"kube-apiserver",
-		"--etcd-servers=" + known.url(partEtcd),
+	os.Args = []string{"kube-apiserver",
 		"--bind-address=127.0.0.1",
 		"--advertise-address=127.0.0.1",
 		fmt.Sprintf("--secure-port=%d", known[*name]),
@@ -58,7 +59,12 @@ func runAPIServer(arguments []string) error {
 		// Tests say when etcd forgets.
 		"--etcd-compaction-interval=0",
 		"--profiling=false",
-	}, flags.Args()...)
+	}
+	// Given twice, it would name two etcds.
+	if !slices.ContainsFunc(flags.Args(), func(flag string) bool { return strings.HasPrefix(flag, "--etcd-servers=") }) {
+		os.Args = append(os.Args, "--etcd-servers="+known.url(partEtcd))
+	}
+	os.Args = append(os.Args, flags.Args()...)
 	os.Exit(cli.Run(apiserver.NewAPIServerCommand()))
 	return nil
 }

@@ -1,4 +1,5 @@
-// Certificates, keys and kubeconfigs. The authority is made once and kept, so that what a client trusts outlives a restart.
+// Certificates, keys and kubeconfigs. The authority is made once and kept, so that what a client trusts outlives a restart,
+// until it is told to give way to another (rotate.go).
 package main
 
 import (
@@ -40,30 +41,14 @@ func ensurePKI(l layout) error {
 	if exists(l.pki("done")) {
 		return nil
 	}
-	key, err := newKey(l.pki("ca.key"))
-	if err != nil {
-		return err
-	}
-	template := newTemplate("tidegate-test-ca", longTime)
-	template.IsCA, template.BasicConstraintsValid = true, true
-	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature
-	if err := sign(template, &authority{template, key}, key.Public(), l.pki("ca.crt")); err != nil {
+	if err := newAuthority(l); err != nil {
 		return err
 	}
 	ca, err := loadAuthority(l)
 	if err != nil {
 		return err
 	}
-
-	server := newTemplate("kube-apiserver", longTime)
-	server.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	server.DNSNames = []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"}
-	server.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback, net.ParseIP(serviceAddress)}
-	serverKey, err := newKey(l.pki("server.key"))
-	if err != nil {
-		return err
-	}
-	if err := sign(server, ca, serverKey.Public(), l.pki("server.crt")); err != nil {
+	if err := serverCertificate(ca, l); err != nil {
 		return err
 	}
 
@@ -84,6 +69,32 @@ func ensurePKI(l layout) error {
 	return replaceFile(l.pki("done"), nil, 0o644)
 }
 
+// newAuthority makes an authority; its predecessor, if there is one, is forgotten.
+func newAuthority(l layout) error {
+	key, err := newKey(l.pki("ca.key"))
+	if err != nil {
+		return err
+	}
+	template := newTemplate("tidegate-test-ca", longTime)
+	template.IsCA, template.BasicConstraintsValid = true, true
+	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature
+	return sign(template, &authority{template, key}, key.Public(), l.pki("ca.crt"))
+}
+
+// serverCertificate gives all API servers the certificate that they show.
+func serverCertificate(ca *authority, l layout) error {
+	server := newTemplate("kube-apiserver", longTime)
+	server.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	server.DNSNames = []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"}
+	server.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback, net.ParseIP(serviceAddress)}
+	key, err := newKey(l.pki("server.key"))
+	if err != nil {
+		return err
+	}
+	return sign(server, ca, key.Public(), l.pki("server.crt"))
+}
+
+// loadAuthority loads the authority that signs now: of several that are trusted, the first.
 func loadAuthority(l layout) (*authority, error) {
 	certificate, err := readPEM(l.pki("ca.crt"))
 	if err != nil {

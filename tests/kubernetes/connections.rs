@@ -3,7 +3,17 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::rig::{PATIENCE, Rig, TOKEN};
+use futures::future::join_all;
+use serde_json::json;
+use tidegate::source::kubernetes::{Access, KubernetesSource};
+use tidegate::source::schema::Catalogue;
+use tidegate_actors::env::Env;
+use tidegate_actors::id::{ResourceType, Scope};
+use tidegate_actors::problem::Problems;
+use tidegate_actors::source::Source as _;
+use tidegate_apiserver::{ApiServer, Options};
+
+use crate::rig::{PATIENCE, Rig, TOKEN, Told};
 use crate::server::{Server, bookmark, thing};
 
 /// More than one connection takes, and less than two do.
@@ -39,6 +49,37 @@ async fn watches_share_connections_and_lists_have_their_own() {
     }
     assert_eq!(rig.server.accepted.load(Ordering::SeqCst), 3);
     assert!(rig.server.tokens().iter().all(|token| *token == format!("Bearer {TOKEN}")));
+}
+
+/// What one stream is told before it was told of an object.
+async fn until_told(told: &mut Told, object: &str) {
+    while told.next(1).await[0] != object {}
+}
+
+#[tokio::test]
+async fn a_server_that_takes_few_requests_at_a_time_gets_more_connections_and_every_watch_is_told() {
+    let api = ApiServer::start(Options { tls: true, max_streams: 7, ..Options::default() }).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, api.kubeconfig()).unwrap();
+    let access = Access { kubeconfig: Some(kubeconfig), context: None };
+    let options = tidegate::source::kubernetes::Options::new("c", access);
+    let source = KubernetesSource::new(options, Env::system(), Problems::default(), Catalogue::new());
+    let maps = ResourceType::new("", "v1", "ConfigMap", "configmaps", Scope::Namespaced);
+    // All at once, so that none knows the limit when it takes its place.
+    let mut open: Vec<Told> = (0..30).map(|_| Told::of(source.open(&maps, None))).collect();
+    join_all(open.iter_mut().map(|told| told.next(2))).await;
+
+    let object = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "a", "namespace": "demo"}});
+    api.put(&object).unwrap();
+
+    join_all(open.iter_mut().map(|told| until_told(told, "+a"))).await;
+    assert_eq!(api.connections(), 5, "thirty watches, seven on each");
+    // Those that end make room.
+    drop(open.split_off(20));
+    let mut more = Told::of(source.open(&maps, None));
+    until_told(&mut more, "=a").await;
+    assert_eq!(api.connections_opened(), 5);
 }
 
 #[tokio::test]

@@ -24,3 +24,5 @@ mod engine;
 mod service;
 
 mod types;
+
+mod events;

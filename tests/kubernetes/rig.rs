@@ -95,6 +95,10 @@ pub fn write_kubeconfig(folder: &TempDir, server: &Server, token: &str) {
 pub struct Told(SourceStream);
 
 impl Told {
+    pub fn of(stream: SourceStream) -> Self {
+        Self(stream)
+    }
+
     /// The next so many words.
     pub async fn next(&mut self, count: usize) -> Vec<String> {
         let mut words = Vec::new();

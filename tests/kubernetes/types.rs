@@ -119,9 +119,11 @@ async fn who_waits_for_a_type_hears_of_its_definition_also_if_it_is_told_before_
     let service = mk_service(None, Ok(Vec::new()), |_| {}).await;
     let informer = service.register(things()).await;
     until("absent", PATIENCE, || is_absent(&informer)).await;
+    let asked = || service.rig.server.asked().iter().filter(|asked| asked.contains("/v1/things?")).count();
+    let before = asked();
     service.tell("ADDED", &mk_definition("things", "Thing", &["v1"])).await;
     // The API server may be a moment behind its own word.
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    until("it is asked for too early", PATIENCE, || asked() > before).await;
     service.rig.server.set("things", Some(vec![thing("a", "3")]));
     until("the objects of the type that came", PROMPT, || names(&informer) == ["a"]).await;
     assert_eq!(informer.status().sync.phase, Phase::Synced);
@@ -311,5 +313,55 @@ async fn a_server_that_says_nothing_of_types_is_no_trouble() {
     until("synced", PATIENCE, || names(&informer) == ["a"]).await;
     assert_eq!(service.child().0, State::Running);
     assert_eq!(service.rig.problems(), Vec::<String>::new());
+    service.end().await;
+}
+
+#[tokio::test]
+async fn a_server_that_tells_groups_one_by_one_is_asked_so() {
+    let service = mk_service(Some((8, "example.com")), Err(403), |options| {
+        options.groups_interval_unheard = Duration::from_millis(200);
+    });
+    let service = service.await;
+    let version = |name: &str| json!({"groupVersion": format!("example.com/{name}"), "version": name});
+    let group = json!({"name": "example.com", "versions": [version("v1beta1"), version("v1")],
+        "preferredVersion": version("v1")});
+    service.rig.server.answer_to("/apis", 200, json!({"kind": "APIGroupList", "groups": [group]}).to_string());
+    let resources = |plurals: &[&str]| {
+        let verbs = json!(["get", "list", "watch"]);
+        let resource = |name: &&str| json!({"name": name, "namespaced": true, "kind": "Thing", "verbs": verbs});
+        let mut resources: Vec<_> = plurals.iter().map(resource).collect();
+        resources.push(json!({"name": "things/status", "namespaced": true, "kind": "Thing", "verbs": ["get"]}));
+        resources.push(json!({"name": "reviews", "namespaced": false, "kind": "Review", "verbs": ["create"]}));
+        json!({"kind": "APIResourceList", "resources": resources}).to_string()
+    };
+    service.rig.server.answer_to("/apis/example.com/v1", 200, resources(&["things"]));
+    service.rig.server.answer_to("/apis/example.com/v1beta1", 200, resources(&["things", "gadgets"]));
+    service.rig.server.set("things", Some(vec![thing("a", "3")]));
+    service.rig.server.set("gadgets", Some(Vec::new()));
+    let both = ["things.example.com/v1", "gadgets.example.com/v1beta1"];
+    until("what can be watched is, in the preferred version", PATIENCE, || service.watched() == both).await;
+    // A version whose server is away is no news; one that is served no more is.
+    let asked = || service.rig.server.asked().iter().filter(|asked| *asked == "/apis/example.com/v1beta1").count();
+    service.rig.server.answer_to("/apis/example.com/v1beta1", 503, "away");
+    let before = asked();
+    until("asked again", PATIENCE, || asked() > before + 2).await;
+    assert_eq!(service.watched(), both);
+    service.rig.server.answer_to("/apis/example.com/v1beta1", 200, resources(&[]));
+    until("the type that went", PATIENCE, || service.watched() == ["things.example.com/v1"]).await;
+    service.end().await;
+}
+
+#[tokio::test]
+async fn with_a_type_that_nobody_watches_any_more_goes_what_was_wrong_with_its_objects() {
+    let service = mk_service(None, Ok(vec![mk_definition("things", "Thing", &["v1"])]), |_| {}).await;
+    let broken = r#"{"metadata":{"name":"b","namespace":"demo","resourceVersion":"4","labels":{"a":1}}}"#;
+    service.rig.server.set("things", Some(vec![thing("a", "3"), broken.to_owned()]));
+    service.rig.server.set("grants", Some(vec![broken.to_owned()]));
+    let informer = service.register(things()).await;
+    service.register(grants()).await;
+    until("synced", PATIENCE, || names(&informer) == ["a"] && service.rig.problems().len() == 2).await;
+    service.factory.unregister("c", &things()).await.unwrap();
+    let problems = service.rig.problems();
+    assert!(problems.len() == 1 && problems[0].contains("Grant c:demo/b"), "{problems:?}");
     service.end().await;
 }

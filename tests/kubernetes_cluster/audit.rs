@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-/// What is logged: writes of Leases with what they say, and of statuses.
+/// What is logged: writes of Leases with what they say, of statuses and of Events.
 const POLICY: &str = "apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -17,6 +17,9 @@ rules:
     resources:
       - group: gateway.networking.k8s.io
         resources: [gatewayclasses/status, gateways/status, httproutes/status]
+  - level: Metadata
+    verbs: [create, update, patch]
+    resources: [{ group: events.k8s.io, resources: [events] }]
   - level: None
 ";
 
@@ -30,6 +33,7 @@ pub struct Audit {
 pub struct Write {
     pub user: String,
     pub resource: String,
+    pub name: String,
     pub code: u64,
     /// Of a Lease, whom it names; empty if nobody.
     pub holder: String,
@@ -58,15 +62,18 @@ impl Audit {
         ]
     }
 
-    /// All writes in a namespace, or of what has none, in the order in which they were answered.
+    /// All writes in a namespace, or of what has none and its name, in the order in which they were answered.
     pub fn writes(&self, namespace: &str) -> Vec<Write> {
         let log = std::fs::read_to_string(self.log()).unwrap_or_default();
         // The last line may still be on its way.
         let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let events = whole.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        // Others write much more, which is not worth parsing.
+        let quoted = format!("\"{namespace}\"");
+        let lines = whole.lines().filter(|line| line.contains(&quoted));
+        let events = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
         let here = events.filter(|event| {
-            let of = event["objectRef"]["namespace"].as_str();
-            of.is_none_or(|of| of == namespace) && event["stage"] == "ResponseComplete"
+            let of = &event["objectRef"];
+            of["namespace"].as_str().or(of["name"].as_str()) == Some(namespace) && event["stage"] == "ResponseComplete"
         });
         let mut writes: Vec<Write> = here.map(|event| Write::of(&event)).collect();
         writes.sort_by(|a, b| a.ended.cmp(&b.ended));
@@ -86,6 +93,7 @@ impl Write {
         Self {
             user: text("/user/username"),
             resource: text("/objectRef/resource"),
+            name: text("/objectRef/name"),
             code: event["responseStatus"]["code"].as_u64().unwrap_or(0),
             holder: text("/responseObject/spec/holderIdentity"),
             begun: text("/requestReceivedTimestamp"),
@@ -104,7 +112,7 @@ impl Write {
     }
 }
 
-/// Statuses that somebody wrote who did not hold the Lease at that time, of writes in order. Who held it when the
+/// Statuses and Events that somebody wrote who did not hold the Lease at that time, of writes in order. Who held it when the
 /// write came or got it before it was answered may have written.
 pub fn writes_without_lease(writes: &[Write]) -> Vec<&Write> {
     let leases: Vec<&Write> = writes.iter().filter(|write| write.is_lease()).collect();
@@ -127,6 +135,7 @@ fn a_status_by_whoever_does_not_hold_the_lease_is_noticed() {
     let write = |resource: &str, user: &str, begun: u32, ended: u32| Write {
         user: user.to_owned(),
         resource: resource.to_owned(),
+        name: "x".to_owned(),
         code: 200,
         holder: if resource == "leases" { user.to_owned() } else { String::new() },
         begun: format!("{begun:03}"),

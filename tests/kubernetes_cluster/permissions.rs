@@ -38,7 +38,7 @@ users: [{{ name: it, user: {{ token: {} }} }}]
 async fn the_documented_permissions_are_enough_and_one_that_is_missing_is_named_and_stops_nothing_else() {
     let cluster = &*shared_cluster().await;
     let documented = std::fs::read_to_string(in_repository("config/deploy/rbac.yaml")).unwrap();
-    let fewer = documented.replace(", httproutes/status", "");
+    let fewer = documented.replace(", httproutes/status", "").replace("resources: [events]", "resources: [others]");
     assert_ne!(fewer, documented);
     cluster.apply(&fewer).await;
     // The names that the manifests are about.
@@ -52,6 +52,7 @@ async fn the_documented_permissions_are_enough_and_one_that_is_missing_is_named_
         mk_gateway("public", &listeners.concat()),
         mk_service("web", &["192.0.2.7:80".parse().unwrap()]),
         mk_route_to("web", &["web.example.com"], "web"),
+        mk_route_to("lost", &["lost.example.com"], "missing"),
     ];
     corner.apply(cluster, &manifests).await;
     let options =
@@ -61,17 +62,21 @@ async fn the_documented_permissions_are_enough_and_one_that_is_missing_is_named_
     let named = || async {
         let problems = replica.problems().await;
         let text = |problem: &Value| problem["reason"].as_str().unwrap_or_default().to_owned();
-        let rule = r#"{apiGroups: ["gateway.networking.k8s.io"], resources: ["httproutes/status"], verbs: ["patch"]}"#;
-        if problems.iter().map(text).any(|reason| reason.contains(rule)) { Ok(()) } else { Err(problems) }
+        let of_status =
+            r#"{apiGroups: ["gateway.networking.k8s.io"], resources: ["httproutes/status"], verbs: ["patch"]}"#;
+        let of_events = r#"{apiGroups: ["events.k8s.io"], resources: ["events"], verbs: ["create"]}"#;
+        let count = |rule: &str| problems.iter().map(text).filter(|reason| reason.contains(rule)).count();
+        if (count(of_status), count(of_events)) == (2, 1) { Ok(()) } else { Err(problems) }
     };
-    eventually("the missing rule is named", PATIENCE, named).await;
+    eventually("the missing rules are named, of two routes and once for all Events", PATIENCE, named).await;
     let told = |gateway: &Value| {
         let listeners = gateway["status"]["listeners"].as_array().map(Vec::as_slice).unwrap_or_default();
         holds(gateway, &gateway["status"], "Programmed")
             && listeners.len() == 2
-            && listeners
-                .iter()
-                .all(|listener| holds(gateway, listener, "ResolvedRefs") && listener["attachedRoutes"] == 1)
+            && listeners.iter().all(|listener| {
+                holds(gateway, listener, "ResolvedRefs")
+                    && listener["attachedRoutes"] == if listener["name"] == "http" { 2 } else { 1 }
+            })
     };
     corner.until(cluster, "gateway", "public", PATIENCE, told).await;
     let class = |class: &Value| holds(class, &class["status"], "Accepted");
@@ -79,7 +84,7 @@ async fn the_documented_permissions_are_enough_and_one_that_is_missing_is_named_
     let route = corner.object(cluster, "httproute", "web").await;
     assert_eq!(route["status"]["parents"].as_array().map_or(0, Vec::len), 0, "{route:#}");
     assert!(replica.writes("not_permitted").await > 0);
-    assert_eq!(replica.problems().await.len(), 1, "nothing else is missing");
+    assert_eq!(replica.problems().await.len(), 3, "nothing else is missing");
 
     cluster.apply(&documented).await;
 
@@ -89,7 +94,11 @@ async fn the_documented_permissions_are_enough_and_one_that_is_missing_is_named_
         let problems = replica.problems().await;
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     };
-    eventually("the problem is over", PATIENCE, none).await;
+    // What was refused is left alone for half a minute.
+    eventually("the problems are over", 2 * PATIENCE, none).await;
+    let events = cluster.get_json(&["events.events.k8s.io", "-n", &corner.name]).await;
+    let said: Vec<_> = events["items"].as_array().unwrap().iter().map(|event| &event["reason"]).collect();
+    assert_eq!(said, ["BackendNotFound"]);
     let actors = replica.ask("/api/v1/actors").await.body;
     assert!(!actors.contains("degraded"), "{actors}");
 }

@@ -107,12 +107,18 @@ pub struct ReplicaOptions {
     pub envoy: bool,
     /// Whether it watches all namespaces, and not its corner alone.
     pub everywhere: bool,
+    /// Whose Gateways it takes, of several shards: those with the label `shard` of this value.
+    pub shard: Option<&'static str>,
+    /// The kubeconfig of a second cluster, the source `other`.
+    pub other: Option<PathBuf>,
 }
 
 /// A Tidegate as a process.
 pub struct Replica {
     pub service: Service,
     pub admin: SocketAddr,
+    /// Where it listens for proxies.
+    pub xds: SocketAddr,
     _folder: tempfile::TempDir,
 }
 
@@ -121,29 +127,41 @@ impl Replica {
     pub fn start(cluster: &Cluster, corner: &Corner, options: &ReplicaOptions) -> Self {
         let folder = tempfile::Builder::new().prefix("replica").tempdir().unwrap();
         let [admin, xds, envoy] = free_ports().map(loopback);
-        let kubeconfig = options.kubeconfig.as_deref().unwrap_or(cluster.kubeconfig()).display();
+        let kubeconfig = options.kubeconfig.as_deref().unwrap_or(cluster.kubeconfig());
         let Corner { name, controller } = corner;
         let namespaces = if options.everywhere { "[]".to_owned() } else { format!("[{name}]") };
         let managed = options.envoy;
+        let (selector, lease) = match options.shard {
+            Some(shard) => (format!(", selector: shard={shard}"), format!("{name}-{shard}")),
+            None => (String::new(), name.clone()),
+        };
         let binary = if managed { format!("path: {}, ", envoy_binary().display()) } else { String::new() };
+        let source = |source: &str, kubeconfig: &Path| {
+            format!(
+                "  - name: {source}
+    kind: kubernetes
+    kubeconfig: {}
+    namespaces: {namespaces}
+    status:
+      lease: {{ namespace: {name}, name: {lease}, duration: 3s, renew_deadline: 2s, retry: 500ms }}
+",
+                kubeconfig.display()
+            )
+        };
+        let other = options.other.as_deref().map(|kubeconfig| source("other", kubeconfig)).unwrap_or_default();
         let config = format!(
             "admin: {{ address: \"{admin}\" }}
 sources:
-  - name: cluster
-    kind: kubernetes
-    kubeconfig: {kubeconfig}
-    namespaces: {namespaces}
-    status:
-      lease: {{ namespace: {name}, name: {name}, duration: 3s, renew_deadline: 2s, retry: 500ms }}
-gateway: {{ controller_name: {controller} }}
+{}{other}gateway: {{ controller_name: {controller}{selector} }}
 proxy: {{ managed: {managed}, {binary}concurrency: 1, admin_address: \"{envoy}\", drain_timeout: 200ms }}
 xds: {{ address: \"{xds}\" }}
 data_dir: data
-"
+",
+            source("cluster", kubeconfig)
         );
         std::fs::write(folder.path().join("tidegate.yaml"), config).unwrap();
         let service = Service::start(&["run", "--config", "tidegate.yaml"], folder.path(), &folder.path().join("data"));
-        Self { service, admin, _folder: folder }
+        Self { service, admin, xds, _folder: folder }
     }
 
     /// Starts it and waits until it is ready.
@@ -179,13 +197,22 @@ data_dir: data
 
     /// Waits until its store holds a resource type exactly as the API server does: names with resource versions.
     pub async fn until_equal(&self, cluster: &Cluster, corner: &Corner, resource: &str) -> usize {
-        let attempt = || async {
-            let theirs = versions(&cluster.get_json(&[resource, "-n", &corner.name]).await["items"], "");
-            let path = format!("/api/v1/resources/{resource}?namespace={}", corner.name);
-            let ours = versions(&self.ask_json(&path).await["items"], "/object");
-            if ours == theirs { Ok(ours.len()) } else { Err(format!("the server: {theirs:?}\nhere: {ours:?}")) }
-        };
-        eventually(&format!("the store of {resource} equals the server"), PATIENCE, attempt).await
+        self.until_equal_to(&[("cluster", cluster)], corner, resource).await
+    }
+
+    /// The same of several clusters, by the names of their sources.
+    pub async fn until_equal_to(&self, clusters: &[(&str, &Cluster)], corner: &Corner, resource: &str) -> usize {
+        let mut equal = 0;
+        for (source, cluster) in clusters {
+            let attempt = || async {
+                let theirs = versions(&cluster.get_json(&[resource, "-n", &corner.name]).await["items"], "");
+                let path = format!("/api/v1/resources/{resource}?namespace={}&source={source}", corner.name);
+                let ours = versions(&self.ask_json(&path).await["items"], "/object");
+                if ours == theirs { Ok(ours.len()) } else { Err(format!("the server: {theirs:?}\nhere: {ours:?}")) }
+            };
+            equal += eventually(&format!("the store of {resource} equals the server"), PATIENCE, attempt).await;
+        }
+        equal
     }
 }
 

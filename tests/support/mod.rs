@@ -9,6 +9,9 @@ pub mod envoy;
 /// A real Kubernetes, and what can happen to it.
 pub mod cluster;
 
+/// Its API server, asked without a kubectl.
+pub mod api;
+
 /// Manifests, put together.
 pub mod manifests;
 

@@ -85,6 +85,7 @@ pub fn mk_http_listener(port: u16, gateways: &[&str]) -> Listener {
         protocol: Protocol::Http,
         route_config: mk_table(port),
         policies: Policies::default(),
+        listeners: gateways.iter().map(|name| (mk_object("Gateway", name), Name::from("http"))).collect(),
         origins: vec![mk_object("Gateway", gateways[0])],
     };
     Listener { id: mk_listener_id(port), chains: vec![chain] }
@@ -102,6 +103,7 @@ pub fn mk_https_chain(gateway: &str, name: &str, server_names: &[&str], secrets:
         }),
         route_config: full,
         policies: Policies::default(),
+        listeners: vec![(mk_object("Gateway", gateway), name.into())],
         origins: vec![mk_object("Gateway", gateway)],
     }
 }

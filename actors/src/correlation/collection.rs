@@ -7,8 +7,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::index::{AnyIndex, Index, IndexState};
-use super::watch::{Lookup, Reader, Watches};
-use crate::Map;
+use super::numbered::Numbered;
+use super::watch::{Lookup, Reader, Readers};
 
 /// What can be a key of a collection or an index.
 pub trait Key: Clone + Eq + Hash + Ord + Debug + Send + Sync + 'static {}
@@ -52,17 +52,46 @@ pub(super) trait AnyCollection: Any + Send {
 }
 
 pub(super) struct State<K, V> {
-    values: Map<K, Arc<V>>,
-    watches: Watches<K>,
+    /// What is there, what was looked at, and what changed in this commit, absences included.
+    held: Numbered<K, Held<V>>,
+    /// How many have a value.
+    len: usize,
     indexes: Vec<Box<dyn AnyIndex<K, V>>>,
-    /// What the keys that were set in this commit held before it, in the order in which they were first set.
-    touched: Map<K, Option<Arc<V>>>,
-    order: Vec<K>,
+    /// What was set in this commit, in the order in which it was first set.
+    touched: Vec<Touched<V>>,
     triggered: Vec<Reader>,
+}
+
+/// What is known of one key.
+struct Held<V> {
+    value: Option<Arc<V>>,
+    readers: Readers,
+    touched: bool,
+}
+
+impl<V> Default for Held<V> {
+    fn default() -> Self {
+        Self { value: None, readers: Readers::None, touched: false }
+    }
+}
+
+impl<V> Held<V> {
+    /// Whether there is no reason to remember the key.
+    fn is_vacant(&self) -> bool {
+        self.value.is_none() && self.readers.is_empty() && !self.touched
+    }
+}
+
+/// A key that was set in this commit, and what it held before.
+struct Touched<V> {
+    number: u32,
+    old: Option<Arc<V>>,
 }
 
 /// One key's difference in this commit.
 pub(super) struct Delta<K, V> {
+    /// The key's number, which no other key has for as long as this commit lasts.
+    pub number: u32,
     pub key: K,
     pub old: Option<Arc<V>>,
     pub new: Option<Arc<V>>,
@@ -70,27 +99,51 @@ pub(super) struct Delta<K, V> {
 
 impl<K: Key, V: Value> State<K, V> {
     pub fn new() -> Self {
-        Self {
-            values: Map::default(),
-            watches: Watches::default(),
-            indexes: Vec::new(),
-            touched: Map::default(),
-            order: Vec::new(),
-            triggered: Vec::new(),
-        }
+        Self { held: Numbered::default(), len: 0, indexes: Vec::new(), touched: Vec::new(), triggered: Vec::new() }
     }
 
     pub fn get(&self, key: &K) -> Option<&Arc<V>> {
-        self.values.get(key)
+        let (_, held) = self.held.get(self.held.find(key)?)?;
+        held.value.as_ref()
+    }
+
+    /// The key with a number, and its value.
+    pub fn entry(&self, number: u32) -> Option<(&K, &Arc<V>)> {
+        let (key, held) = self.held.get(number)?;
+        Some((key, held.value.as_ref()?))
+    }
+
+    /// The key with a number: one that has a value, or had one before this commit.
+    pub fn key(&self, number: u32) -> Option<&K> {
+        self.held.key(number)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&K, &Arc<V>)> {
-        self.values.iter()
+        self.held.iter().filter_map(|(key, held)| Some((key, held.value.as_ref()?)))
+    }
+
+    /// A key's number, and its value if it has one. Whoever asks and keeps the number must set or watch it before
+    /// the commit ends, or nobody ever forgets it.
+    pub fn look_up(&mut self, key: &K) -> (u32, Option<&Arc<V>>) {
+        let number = self.held.number(key);
+        (number, self.held.get(number).and_then(|(_, held)| held.value.as_ref()))
     }
 
     /// Sets or removes a value; an equal one changes nothing.
-    pub fn set(&mut self, key: K, new: Option<Arc<V>>) {
-        let same = match (self.values.get(&key), &new) {
+    pub fn set(&mut self, key: &K, new: Option<Arc<V>>) {
+        let number = match &new {
+            Some(_) => Some(self.held.number(key)),
+            None => self.held.find(key),
+        };
+        if let Some(number) = number {
+            self.set_at(number, new);
+        }
+    }
+
+    /// The same, for a key whose number is known.
+    pub fn set_at(&mut self, number: u32, new: Option<Arc<V>>) {
+        let Some((key, held)) = self.held.get_mut(number) else { return };
+        let same = match (&held.value, &new) {
             (None, None) => true,
             (Some(old), Some(new)) => Arc::ptr_eq(old, new) || old == new,
             _ => false,
@@ -98,35 +151,32 @@ impl<K: Key, V: Value> State<K, V> {
         if same {
             return;
         }
-        let old = match new.clone() {
-            Some(new) => self.values.insert(key.clone(), new),
-            None => self.values.remove(&key),
-        };
-        self.triggered.extend(self.watches.readers(&key));
-        for index in &mut self.indexes {
-            index.update(&key, old.as_deref(), new.as_ref(), &mut self.triggered);
+        let old = std::mem::replace(&mut held.value, new.clone());
+        match (&old, &new) {
+            (None, Some(_)) => self.len += 1,
+            (Some(_), None) => self.len -= 1,
+            _ => {}
         }
-        if !self.touched.contains_key(&key) {
-            self.order.push(key.clone());
-            self.touched.insert(key, old);
+        self.triggered.extend(held.readers.iter());
+        for index in &mut self.indexes {
+            index.update(key, old.as_deref(), new.as_ref(), &mut self.triggered);
+        }
+        if !std::mem::replace(&mut held.touched, true) {
+            self.touched.push(Touched { number, old });
         }
     }
 
     /// What is different from before this commit.
     pub fn deltas(&self) -> impl Iterator<Item = Delta<K, V>> {
-        self.order.iter().filter_map(|key| {
-            let old = self.touched.get(key).and_then(Clone::clone);
-            let new = self.values.get(key).cloned();
-            let same = match (&old, &new) {
+        self.touched.iter().filter_map(|Touched { number, old }| {
+            let (key, held) = self.held.get(*number)?;
+            let same = match (old, &held.value) {
                 (Some(old), Some(new)) => Arc::ptr_eq(old, new),
                 (old, new) => old.is_none() && new.is_none(),
             };
-            (!same).then(|| Delta { key: key.clone(), old, new })
+            let (key, old, new) = (key.clone(), old.clone(), held.value.clone());
+            (!same).then_some(Delta { number: *number, key, old, new })
         })
-    }
-
-    pub fn watch(&mut self, key: &K) -> u32 {
-        self.watches.intern(key)
     }
 
     pub fn add_index<I: Key>(
@@ -144,15 +194,21 @@ impl<K: Key, V: Value> State<K, V> {
         #[allow(clippy::expect_used)]
         state.expect("an index handle has its index's types")
     }
+
+    fn forget_if_vacant(&mut self, number: u32) {
+        if self.held.get(number).is_some_and(|(_, held)| held.is_vacant()) {
+            self.held.remove(number);
+        }
+    }
 }
 
 impl<K: Key, V: Value> AnyCollection for State<K, V> {
     fn len(&self) -> usize {
-        self.values.len()
+        self.len
     }
 
     fn is_touched(&self) -> bool {
-        !self.order.is_empty()
+        !self.touched.is_empty()
     }
 
     fn take_triggered(&mut self) -> Vec<Reader> {
@@ -160,16 +216,21 @@ impl<K: Key, V: Value> AnyCollection for State<K, V> {
     }
 
     fn end_commit(&mut self) {
-        self.touched.clear();
-        self.order.clear();
-        // After a first list these would hold the list's size for ever.
-        self.touched.shrink_to(64);
-        self.order.shrink_to(64);
+        for Touched { number, .. } in std::mem::take(&mut self.touched) {
+            if let Some((_, held)) = self.held.get_mut(number) {
+                held.touched = false;
+            }
+            self.forget_if_vacant(number);
+        }
     }
 
     fn watch_add(&mut self, lookup: Lookup, watch: u32, reader: Reader) {
         match lookup {
-            Lookup::Key => self.watches.add(watch, reader),
+            Lookup::Key => {
+                if let Some((_, held)) = self.held.get_mut(watch) {
+                    held.readers.add(reader);
+                }
+            }
             Lookup::Index(at) => self.indexes[at as usize].watch_add(watch, false, reader),
             Lookup::Count(at) => self.indexes[at as usize].watch_add(watch, true, reader),
         }
@@ -177,7 +238,12 @@ impl<K: Key, V: Value> AnyCollection for State<K, V> {
 
     fn watch_remove(&mut self, lookup: Lookup, watch: u32, reader: Reader) {
         match lookup {
-            Lookup::Key => self.watches.remove(watch, reader),
+            Lookup::Key => {
+                if let Some((_, held)) = self.held.get_mut(watch) {
+                    held.readers.remove(reader);
+                }
+                self.forget_if_vacant(watch);
+            }
             Lookup::Index(at) => self.indexes[at as usize].watch_remove(watch, false, reader),
             Lookup::Count(at) => self.indexes[at as usize].watch_remove(watch, true, reader),
         }
@@ -185,5 +251,47 @@ impl<K: Key, V: Value> AnyCollection for State<K, V> {
 
     fn as_any(&mut self) -> &mut dyn Any {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_forgotten_when_it_has_no_value_no_reader_and_no_change_in_this_commit() {
+        let mut state = State::<&str, u8>::new();
+        let collection = Collection::new(0);
+        let index = state.add_index(collection, |_, value| vec![*value]);
+        let (reader, held) = (Reader { node: 1, slot: 0 }, |state: &State<&str, u8>| state.held.iter().count());
+        let (absent, found) = state.look_up(&"absent");
+        assert_eq!(found, None);
+        state.watch_add(Lookup::Key, absent, reader);
+        let (nobody, _) = state.index(index).fetch(&9);
+        state.watch_add(Lookup::Index(0), nobody, reader);
+
+        state.set(&"absent", Some(Arc::new(9)));
+        state.set(&"other", Some(Arc::new(1)));
+        assert_eq!((state.take_triggered(), state.len()), (vec![reader; 2], 2), "by key, and by index");
+        state.end_commit();
+        state.set(&"absent", None);
+        state.set(&"other", None);
+        assert_eq!(
+            state.deltas().map(|delta| (delta.key, delta.old.as_deref().copied())).collect::<Vec<_>>(),
+            [("absent", Some(9)), ("other", Some(1))]
+        );
+        assert_eq!((state.len(), held(&state)), (0, 2), "a number is kept for as long as the commit lasts");
+        state.end_commit();
+        assert_eq!(held(&state), 1, "somebody still looks at the absent one");
+
+        state.set(&"absent", Some(Arc::new(9)));
+        state.set(&"absent", None);
+        assert_eq!(state.deltas().count(), 0, "what came and went in one commit is no difference");
+        state.watch_remove(Lookup::Key, absent, reader);
+        state.watch_remove(Lookup::Index(0), nobody, reader);
+        assert_eq!(held(&state), 1);
+        state.end_commit();
+        assert_eq!((held(&state), state.is_touched()), (0, false));
+        assert_eq!(state.index(index).count(&9).1, 0);
     }
 }

@@ -30,7 +30,10 @@ impl<'a> Ctx<'a> {
     /// One value by key; its absence is remembered as well.
     pub fn fetch<K: Key, V: Value>(&mut self, collection: Collection<K, V>, key: &K) -> Option<Arc<V>> {
         self.check(collection.id);
-        let (watch, found) = self.world.with(collection, |state| (state.watch(key), state.get(key).cloned()));
+        let (watch, found) = self.world.with(collection, |state| {
+            let (number, found) = state.look_up(key);
+            (number, found.cloned())
+        });
         self.deps.push(Dep { collection: collection.id, lookup: Lookup::Key, watch });
         found
     }

@@ -20,58 +20,53 @@ pub(super) struct FunctionNode<K, V, OK, O, F> {
     pub input: Collection<K, V>,
     pub output: Collection<OK, O>,
     pub function: F,
-    pub slots: Slots<K, OK>,
-    /// Keys that more than one input put out: the smallest input's value is the one that counts, whatever the
-    /// history. Uncontested keys are not here.
-    pub contested: Map<OK, BTreeMap<K, Arc<O>>>,
-    pub owners: Map<OK, K>,
+    pub inputs: Inputs<K, O>,
+}
+
+/// What is remembered of the inputs. Inputs and outputs are named by their numbers in their collections; a number is
+/// another key's only in a later commit than the one that removed its key, of which each node hears.
+pub(super) struct Inputs<K, O> {
+    /// The last run of each input, by its number.
+    runs: Vec<Run>,
+    /// Whose an output is, by the output's number: its input's number, if it has one.
+    owners: Vec<Option<u32>>,
+    /// Outputs that more than one input put out: the smallest input's value is the one that counts, whatever the
+    /// history. Uncontested ones are not here.
+    contested: Map<u32, BTreeMap<K, (u32, Arc<O>)>>,
     /// Inputs with a standing problem, so that a good run of any other need not spell out a scope and a key to take
     /// nothing back.
-    pub quarantined: Set<u32>,
+    quarantined: Set<u32>,
 }
 
-/// The inputs, numbered.
-pub(super) struct Slots<K, OK> {
-    numbers: Map<K, u32>,
-    slots: Vec<Option<Slot<K, OK>>>,
-    free: Vec<u32>,
+/// One run of one input: what it looked at, and the numbers of what it put out, both sorted.
+#[derive(Default)]
+struct Run {
+    deps: Box<[Dep]>,
+    outputs: Box<[u32]>,
 }
 
-struct Slot<K, OK> {
-    key: K,
-    deps: Vec<Dep>,
-    outputs: Vec<OK>,
-}
-
-impl<K: Key, OK> Slots<K, OK> {
+impl<K: Key, O> Inputs<K, O> {
     pub fn new() -> Self {
-        Self { numbers: Map::default(), slots: Vec::new(), free: Vec::new() }
+        let (contested, quarantined) = (Map::default(), Set::default());
+        Self { runs: Vec::new(), owners: Vec::new(), contested, quarantined }
     }
 
-    fn number(&mut self, key: &K) -> u32 {
-        if let Some(number) = self.numbers.get(key) {
-            return *number;
-        }
-        let slot = Some(Slot { key: key.clone(), deps: Vec::new(), outputs: Vec::new() });
-        let number = match self.free.pop() {
-            Some(number) => {
-                self.slots[number as usize] = slot;
-                number
-            }
-            None => {
-                self.slots.push(slot);
-                self.slots.len() as u32 - 1
-            }
-        };
-        self.numbers.insert(key.clone(), number);
-        number
+    fn run(&mut self, number: u32) -> &mut Run {
+        at(&mut self.runs, number)
     }
 
-    fn remove(&mut self, key: &K) -> Option<(u32, Slot<K, OK>)> {
-        let number = self.numbers.remove(key)?;
-        self.free.push(number);
-        self.slots[number as usize].take().map(|slot| (number, slot))
+    fn owner(&mut self, output: u32) -> &mut Option<u32> {
+        at(&mut self.owners, output)
     }
+}
+
+/// What a list holds at a number; it grows as need be.
+fn at<T: Default>(list: &mut Vec<T>, number: u32) -> &mut T {
+    let at = number as usize;
+    if list.len() <= at {
+        list.resize_with(at + 1, T::default);
+    }
+    &mut list[at]
 }
 
 impl<K, V, OK, O, F> FunctionNode<K, V, OK, O, F>
@@ -93,9 +88,9 @@ where
     }
 
     fn run_one(&mut self, world: &World, number: u32) {
-        let Some(slot) = self.slots.slots.get(number as usize).and_then(Option::as_ref) else { return };
-        let key = slot.key.clone();
-        let Some(value) = world.with(self.input, |state| state.get(&key).cloned()) else { return };
+        let entry =
+            world.with(self.input, |state| state.entry(number).map(|(key, value)| (key.clone(), value.clone())));
+        let Some((key, value)) = entry else { return };
         let mut ctx = Ctx::new(world, self.output.id);
         let outcome = self.call(&mut ctx, world, &key, &value);
         let mut deps = ctx.into_deps();
@@ -106,7 +101,7 @@ where
             }
             Err(reason) => {
                 // What the last good run looked at stays watched, so that whatever changes there is tried again.
-                deps.extend(self.slots.slots[number as usize].iter().flat_map(|slot| slot.deps.iter().copied()));
+                deps.extend(&self.inputs.run(number).deps);
                 deps.sort_unstable();
                 deps.dedup();
                 let (scope, id) = self.problem_of(&key);
@@ -117,7 +112,7 @@ where
                     reason,
                     serving: Serving::LastGood,
                 };
-                self.quarantined.insert(number);
+                self.inputs.quarantined.insert(number);
                 if world.problems.set(&scope, &id, problem.clone()) {
                     tracing::warn!(correlation = %self.name, problem = %problem, "input quarantined");
                 }
@@ -137,7 +132,7 @@ where
 
     /// Takes back that an input is quarantined, if it is.
     fn release(&mut self, world: &World, number: u32, key: &K) {
-        if self.quarantined.remove(&number) {
+        if self.inputs.quarantined.remove(&number) {
             let (scope, id) = self.problem_of(key);
             world.problems.clear(&scope, &id);
         }
@@ -145,64 +140,73 @@ where
 
     /// Makes the look-ups of the last run the ones that count.
     fn watch(&mut self, world: &World, number: u32, deps: Vec<Dep>) {
-        let Some(slot) = &mut self.slots.slots[number as usize] else { return };
-        if slot.deps == deps {
+        let run = self.inputs.run(number);
+        if *run.deps == *deps {
             return;
         }
         let reader = Reader { node: self.output.id, slot: number };
-        let old = std::mem::replace(&mut slot.deps, deps.clone());
-        for dep in deps.iter().filter(|dep| old.binary_search(dep).is_err()) {
+        let old = std::mem::replace(&mut run.deps, deps.into());
+        for dep in run.deps.iter().filter(|dep| old.binary_search(dep).is_err()) {
             world.erased(dep.collection).watch_add(dep.lookup, dep.watch, reader);
         }
-        for dep in old.iter().filter(|dep| deps.binary_search(dep).is_err()) {
+        for dep in old.iter().filter(|dep| run.deps.binary_search(dep).is_err()) {
             world.erased(dep.collection).watch_remove(dep.lookup, dep.watch, reader);
         }
     }
 
     /// Makes the outputs of the last run the ones that count.
-    fn replace(&mut self, world: &World, number: u32, key: &K, outputs: Vec<(OK, O)>) {
-        let outputs: BTreeMap<OK, Arc<O>> = outputs.into_iter().map(|(k, v)| (k, Arc::new(v))).collect();
-        let keys = outputs.keys().cloned().collect();
-        let Some(slot) = &mut self.slots.slots[number as usize] else { return };
-        let old = std::mem::replace(&mut slot.outputs, keys);
-        for gone in old.iter().filter(|key| !outputs.contains_key(key)) {
-            self.put(world, key, gone, None);
+    fn replace(&mut self, world: &World, number: u32, key: &K, mut outputs: Vec<(OK, O)>) {
+        // Of two outputs of one key the last counts.
+        outputs.sort_by(|a, b| a.0.cmp(&b.0));
+        outputs.dedup_by(|later, earlier| {
+            let same = later.0 == earlier.0;
+            if same {
+                std::mem::swap(later, earlier);
+            }
+            same
+        });
+        let numbers: Vec<u32> =
+            world.with(self.output, |state| outputs.iter().map(|(key, _)| state.look_up(key).0).collect());
+        let mut sorted: Box<[u32]> = numbers.clone().into();
+        sorted.sort_unstable();
+        let run = self.inputs.run(number);
+        let old = if run.outputs == sorted { sorted } else { std::mem::replace(&mut run.outputs, sorted) };
+        let gone = |inputs: &mut Inputs<K, O>, output: &u32| inputs.run(number).outputs.binary_search(output).is_err();
+        for output in old {
+            if gone(&mut self.inputs, &output) {
+                self.put(world, number, key, output, None);
+            }
         }
-        for (output, value) in outputs {
-            self.put(world, key, &output, Some(value));
+        for (output, (_, value)) in numbers.into_iter().zip(outputs) {
+            self.put(world, number, key, output, Some(Arc::new(value)));
         }
     }
 
-    fn put(&mut self, world: &World, input: &K, output: &OK, value: Option<Arc<O>>) {
-        let owner = self.owners.get(output);
-        if owner.is_none_or(|owner| owner == input) && !self.contested.contains_key(output) {
-            match &value {
-                Some(_) if owner.is_none() => drop(self.owners.insert(output.clone(), input.clone())),
-                Some(_) => {}
-                None => drop(self.owners.remove(output)),
-            }
-            world.with(self.output, |state| state.set(output.clone(), value));
+    /// Sets, or takes away, what an input puts out.
+    fn put(&mut self, world: &World, input: u32, key: &K, output: u32, value: Option<Arc<O>>) {
+        let first = *self.inputs.owner(output);
+        if first.is_none_or(|owner| owner == input) && !self.inputs.contested.contains_key(&output) {
+            *self.inputs.owner(output) = value.is_some().then_some(input);
+            world.with(self.output, |state| state.set_at(output, value));
             return;
         }
-        let first = owner.cloned();
-        let claims = self.contested.entry(output.clone()).or_default();
+        let claims = self.inputs.contested.entry(output).or_default();
         if let (true, Some(first)) = (claims.is_empty(), first) {
-            let held = world.with(self.output, |state| state.get(output).cloned());
-            claims.extend(held.map(|held| (first, held)));
+            let key = world.with(self.input, |state| state.key(first).cloned());
+            let held = world.with(self.output, |state| state.entry(output).map(|(_, held)| held.clone()));
+            claims.extend(key.zip(held).map(|(key, held)| (key, (first, held))));
         }
         match value {
-            Some(value) => drop(claims.insert(input.clone(), value)),
-            None => drop(claims.remove(input)),
+            Some(value) => drop(claims.insert(key.clone(), (input, value))),
+            None => drop(claims.remove(key)),
         }
-        let winner = claims.first_key_value().map(|(key, value)| (key.clone(), value.clone()));
+        let winner = claims.first_key_value().map(|(_, winner)| winner.clone());
         if claims.len() < 2 {
-            self.contested.remove(output);
+            self.inputs.contested.remove(&output);
         }
-        match &winner {
-            Some((key, _)) => drop(self.owners.insert(output.clone(), key.clone())),
-            None => drop(self.owners.remove(output)),
-        }
-        world.with(self.output, |state| state.set(output.clone(), winner.map(|(_, value)| value)));
+        let (owner, value) = winner.unzip();
+        *self.inputs.owner(output) = owner;
+        world.with(self.output, |state| state.set_at(output, value));
     }
 }
 
@@ -224,20 +228,22 @@ where
 
     fn run(&mut self, world: &World, dirty: Vec<u32>) -> usize {
         let mut dirty: BTreeSet<u32> = dirty.into_iter().collect();
-        let deltas: Vec<_> = world.with(self.input, |state| state.deltas().map(|d| (d.key, d.new.is_some())).collect());
-        for (key, exists) in deltas {
-            if exists {
-                dirty.insert(self.slots.number(&key));
-                continue;
+        let mut gone = Vec::new();
+        world.with(self.input, |state| {
+            for delta in state.deltas() {
+                if delta.new.is_some() {
+                    dirty.insert(delta.number);
+                } else {
+                    gone.push((delta.number, delta.key));
+                }
             }
-            let Some(number) = self.slots.numbers.get(&key).copied() else { continue };
+        });
+        for (number, key) in gone {
             dirty.remove(&number);
             self.watch(world, number, Vec::new());
-            if let Some((_, slot)) = self.slots.remove(&key) {
-                self.release(world, number, &key);
-                for output in &slot.outputs {
-                    self.put(world, &key, output, None);
-                }
+            self.release(world, number, &key);
+            for output in std::mem::take(&mut self.inputs.run(number).outputs) {
+                self.put(world, number, &key, output, None);
             }
         }
         let runs = dirty.len();

@@ -8,19 +8,19 @@ use tokio::time::Instant;
 
 use super::collection::{AnyCollection, Collection, Key, State, Value};
 use super::ctx::Ctx;
-use super::function::{FunctionNode, Outcome, Slots};
+use super::function::{FunctionNode, Inputs, Outcome};
 use super::group::{GroupNode, Place};
 use super::index::Index;
 use super::output::{Output, OutputPort, Taps};
 use super::report::ReportNode;
 use super::union::UnionNode;
 use super::view::{ErrorsNode, View, ViewError, ViewNode};
+use crate::Map;
 use crate::env::Env;
 use crate::id::{Name, ObjectKey, ObjectRef, ResourceType};
 use crate::object::Object;
 use crate::problem::{Problem, Problems};
 use crate::seq::Seq;
-use crate::{Map, Set};
 
 /// What runs when something before it changed. It writes the collection that has its own number.
 pub(super) trait Node: Send {
@@ -173,10 +173,7 @@ impl Graph {
             input,
             output,
             function,
-            slots: Slots::new(),
-            contested: Map::default(),
-            owners: Map::default(),
-            quarantined: Set::default(),
+            inputs: Inputs::new(),
         })
     }
 

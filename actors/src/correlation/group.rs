@@ -77,7 +77,7 @@ where
             world.with(self.output, |state| {
                 let seq = state.get(&group).map(|seq| (**seq).clone()).unwrap_or_default();
                 let seq = seq.edited(removals.into_iter().chain(additions));
-                state.set(group, (!seq.is_empty()).then(|| Arc::new(seq)));
+                state.set(&group, (!seq.is_empty()).then(|| Arc::new(seq)));
             });
         }
         runs

@@ -21,6 +21,7 @@ mod group;
 mod index;
 mod input;
 mod json;
+mod numbered;
 mod output;
 mod report;
 mod union;

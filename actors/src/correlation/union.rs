@@ -20,7 +20,7 @@ impl<K: Key, V: Value> Node for UnionNode<K, V> {
             runs += changed.len();
             for key in changed {
                 let first = self.inputs.iter().find_map(|input| world.with(*input, |state| state.get(&key).cloned()));
-                world.with(self.output, |state| state.set(key, first));
+                world.with(self.output, |state| state.set(&key, first));
             }
         }
         runs

@@ -77,7 +77,7 @@ impl<V: View> ViewNode<V> {
             None => return,
         }
         if let Some(errors) = self.errors {
-            world.with(errors, |state| state.set(key.clone(), error.map(Arc::new)));
+            world.with(errors, |state| state.set(key, error.map(Arc::new)));
         }
     }
 
@@ -155,7 +155,7 @@ impl<V: View> Node for ViewNode<V> {
                 good => (good.and_then(|(_, view)| view.ok()).map(Arc::new), None),
             };
             self.fail(world, key, error);
-            world.with(self.output, |state| state.set(key.clone(), new));
+            world.with(self.output, |state| state.set(key, new));
         }
         runs
     }

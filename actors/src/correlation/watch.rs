@@ -1,13 +1,10 @@
 //! Who looked at what: the recorded look-ups of one collection by key, or of one of its indexes.
 //!
-//! A look-up is interned to a small number, so that a reader remembers its dependencies as plain numbers and
-//! comparing two runs' dependencies costs no hashing. It is forgotten when its last reader goes.
+//! A look-up is remembered as the number of what was looked at, so that comparing two runs' look-ups costs no hashing.
 
-use std::hash::Hash;
+use crate::Set;
 
-use crate::{Map, Set};
-
-/// One input of one function node.
+/// One input of one function node, by its number in the node's input collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Reader {
     pub node: u32,
@@ -25,7 +22,7 @@ pub(super) enum Lookup {
     Count(u32),
 }
 
-/// A recorded look-up: collection, how, and the interned key.
+/// A recorded look-up: collection, how, and the number of what was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Dep {
     pub collection: u32,
@@ -33,62 +30,77 @@ pub(super) struct Dep {
     pub watch: u32,
 }
 
-struct Watched<I> {
-    what: I,
-    readers: Set<Reader>,
+/// Who looked at one thing: mostly nobody or one, which costs no memory of its own, and sometimes everybody.
+#[derive(Debug, Default)]
+pub(super) enum Readers {
+    #[default]
+    None,
+    One(Reader),
+    Many(Box<Set<Reader>>),
 }
 
-pub(super) struct Watches<I> {
-    ids: Map<I, u32>,
-    watched: Vec<Option<Watched<I>>>,
-    free: Vec<u32>,
-}
-
-impl<I> Default for Watches<I> {
-    fn default() -> Self {
-        Self { ids: Map::default(), watched: Vec::new(), free: Vec::new() }
+impl Readers {
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::None)
     }
-}
 
-impl<I: Clone + Eq + Hash> Watches<I> {
-    /// The number of a look-up; its reader is added when the run that made it is over.
-    pub fn intern(&mut self, what: &I) -> u32 {
-        if let Some(id) = self.ids.get(what) {
-            return *id;
+    pub fn add(&mut self, reader: Reader) {
+        match self {
+            Self::None => *self = Self::One(reader),
+            Self::One(held) if *held == reader => {}
+            Self::One(held) => *self = Self::Many(Box::new([*held, reader].into_iter().collect())),
+            Self::Many(all) => drop(all.insert(reader)),
         }
-        let entry = Some(Watched { what: what.clone(), readers: Set::default() });
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.watched[id as usize] = entry;
-                id
+    }
+
+    pub fn remove(&mut self, reader: Reader) {
+        match self {
+            Self::One(held) if *held == reader => *self = Self::None,
+            Self::None | Self::One(_) => {}
+            Self::Many(all) => {
+                all.remove(&reader);
+                if all.is_empty() {
+                    *self = Self::None;
+                }
             }
-            None => {
-                self.watched.push(entry);
-                self.watched.len() as u32 - 1
-            }
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Reader> {
+        let (one, many) = match self {
+            Self::None => (None, None),
+            Self::One(reader) => (Some(*reader), None),
+            Self::Many(all) => (None, Some(all.iter().copied())),
         };
-        self.ids.insert(what.clone(), id);
-        id
+        one.into_iter().chain(many.into_iter().flatten())
     }
+}
 
-    pub fn add(&mut self, id: u32, reader: Reader) {
-        if let Some(watched) = &mut self.watched[id as usize] {
-            watched.readers.insert(reader);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_are_told_once_however_often_they_looked_and_not_after_they_left() {
+        let reader = |slot| Reader { node: 1, slot };
+        let mut readers = Readers::default();
+        for slot in [1, 1, 2, 3, 2] {
+            readers.add(reader(slot));
         }
-    }
+        let mut all: Vec<_> = readers.iter().collect();
+        all.sort_unstable();
+        assert_eq!(all, [1, 2, 3].map(reader));
 
-    pub fn remove(&mut self, id: u32, reader: Reader) {
-        let Some(watched) = &mut self.watched[id as usize] else { return };
-        watched.readers.remove(&reader);
-        if watched.readers.is_empty() {
-            self.ids.remove(&watched.what);
-            self.watched[id as usize] = None;
-            self.free.push(id);
+        for slot in [3, 9, 1] {
+            readers.remove(reader(slot));
         }
-    }
-
-    pub fn readers(&self, what: &I) -> impl Iterator<Item = Reader> {
-        let watched = self.ids.get(what).and_then(|id| self.watched[*id as usize].as_ref());
-        watched.into_iter().flat_map(|watched| watched.readers.iter().copied())
+        assert_eq!(readers.iter().collect::<Vec<_>>(), [reader(2)]);
+        readers.remove(reader(2));
+        assert!(readers.is_empty());
+        readers.add(reader(4));
+        readers.remove(reader(5));
+        assert_eq!(readers.iter().collect::<Vec<_>>(), [reader(4)]);
+        readers.remove(reader(4));
+        assert!(readers.is_empty() && readers.iter().next().is_none());
     }
 }

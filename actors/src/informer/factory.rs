@@ -277,6 +277,9 @@ impl InformerFactory {
         informer.remove_handlers().await;
         self.remove_children(informer).await;
         informer.lister().retire();
+        if let Ok(source) = self.source(informer.source(), informer.resource_type()) {
+            source.unwatched(informer.resource_type());
+        }
         self.changed();
     }
 

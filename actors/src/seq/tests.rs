@@ -70,7 +70,7 @@ fn one_edit_shares_every_other_chunk() {
     let shared = before.chunks().filter(|a| after.chunks().any(|b| Arc::ptr_eq(a, b))).count();
     assert_eq!(shared, before.chunks().count() - 1);
     let shared = before.pages().iter().zip(after.pages()).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
-    assert_eq!((shared, before.pages().len()), (2, 3));
+    assert!(before.pages().len() > 2 && shared == before.pages().len() - 1, "{shared} of {}", before.pages().len());
 }
 
 #[test]
@@ -82,5 +82,6 @@ fn what_is_left_of_many_entries_lies_in_few_chunks() {
     assert_eq!(after.len(), 200);
     let chunks = after.chunks().count();
     assert!(chunks <= 200 / (ENTRIES / 4) + 1, "{chunks} chunks");
-    assert_eq!(after.pages().len(), 1);
+    let pages = after.pages().len();
+    assert!(pages <= chunks / (CHUNKS / 4) + 1, "{pages} pages of {chunks} chunks");
 }

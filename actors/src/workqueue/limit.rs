@@ -38,6 +38,11 @@ impl TokenBucket {
         Self { interval, next, window }
     }
 
+    /// When a token that was taken now could be used.
+    pub fn ready(&self, now: Instant) -> Instant {
+        self.next.max(now)
+    }
+
     /// Takes a token; when it may be used.
     pub fn take(&mut self, now: Instant) -> Instant {
         let oldest = now.checked_sub(self.window).unwrap_or(now);
@@ -56,8 +61,10 @@ mod tests {
         // Time before the process began cannot be expressed everywhere.
         let start = Instant::now() + Duration::from_secs(1000);
         let mut bucket = TokenBucket::new(RateLimit { per_second: 2.0, burst: 3 }, start);
+        assert_eq!(bucket.ready(start), start);
         let waits: Vec<_> = (0..6).map(|_| (bucket.take(start) - start).as_millis()).collect();
         assert_eq!(waits, [0, 0, 0, 500, 1000, 1500]);
+        assert_eq!((bucket.ready(start) - start).as_millis(), 2000);
         let later = start + Duration::from_secs(100);
         let waits: Vec<_> = (0..4).map(|_| (bucket.take(later) - later).as_millis()).collect();
         assert_eq!(waits, [0, 0, 0, 500]);

@@ -64,20 +64,47 @@ fn the_second_gateway_takes_over_in_one_commit_with_its_routes() {
     assert_eq!((ports(&rig), hosts(&rig)), (vec![9090], vec!["a.example.com".to_owned()]));
 }
 
+/// A Gateway of a source that no other source has.
+fn mk_own_gateway(source: &str, port: u16) -> Value {
+    mk_gateway(&format!("of-{source}"), &json!([mk_listener("http", None, port)]))
+}
+
 #[test]
-fn a_class_of_another_controller_shadows_ours_if_its_source_comes_first() {
+fn a_class_that_several_sources_define_is_no_conflict_and_each_is_accepted() {
+    let mut rig = mk_world();
+    rig.set_in("alt", &types::gateway_class(), &mk_class());
+    rig.set_in("alt", &types::gateway(), &mk_own_gateway("alt", 9090));
+    rig.commit();
+    assert!(problems(&rig).is_empty(), "{:?}", problems(&rig));
+    assert_eq!(rig.graph.list(rig.outputs.listeners).len(), 2);
+    let statuses = rig.graph.list(rig.outputs.statuses);
+    let of_class = statuses.iter().filter(|(of, _)| of.resource_type == types::gateway_class());
+    let told: Vec<String> = of_class.map(|(of, told)| format!("{} {:?}", of.key.source, told.status)).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.iter().all(|told| !told.contains("Conflicted") && told.contains("Accepted")), "{told:?}");
+}
+
+#[test]
+fn a_gateway_takes_the_class_of_its_own_source_whatever_others_call_so() {
     let mut rig = mk_world();
     let foreign = json!({"metadata": {"name": "tidegate"}, "spec": {"controllerName": "example.com/other"}});
     rig.set_in("alt", &types::gateway_class(), &foreign);
+    rig.set_in("alt", &types::gateway(), &mk_own_gateway("alt", 9090));
     rig.commit();
-    assert_eq!(rig.graph.list(rig.outputs.listeners).len(), 1);
+    let ports =
+        |rig: &Rig| -> Vec<u16> { rig.graph.list(rig.outputs.listeners).iter().map(|(id, _)| id.port).collect() };
+    assert_eq!(ports(&rig), [8080], "its own class is another controller's");
+
     rig.set(&types::gateway_class(), &foreign);
     rig.set_in("alt", &types::gateway_class(), &mk_class());
     rig.commit();
-    assert!(rig.graph.list(rig.outputs.listeners).is_empty());
-    let statuses = format!("{:?}", rig.graph.list(rig.outputs.statuses));
-    assert!(statuses.contains("Conflicted") && statuses.contains("defined in src too"), "{statuses}");
-    assert_eq!(problems(&rig).len(), 2);
+    assert_eq!(ports(&rig), [9090]);
+
+    // Without one of its own, that of the other source will do.
+    rig.graph.feed(&types::gateway_class(), &ObjectKey::cluster("src", "tidegate"), None);
+    rig.commit();
+    assert_eq!(ports(&rig), [8080, 9090]);
+    assert!(problems(&rig).is_empty(), "{:?}", problems(&rig));
 }
 
 #[test]

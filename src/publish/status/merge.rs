@@ -12,20 +12,22 @@ use crate::correlate::status::Status;
 const MAX_PARENTS: usize = 32;
 
 /// What `status` should become, or `None` if it may stay. Without `wanted`, nothing of ours remains in a list of
-/// parents; a status without such a list is left to whoever comes after us.
+/// parents; a status without such a list is left to whoever comes after us. `leaves` says which entries under our name
+/// are others' all the same.
 pub(super) fn merged(
     held: &Value,
     wanted: Option<&Status>,
     controller: &str,
+    leaves: impl Fn(&Value) -> bool,
     now: &str,
 ) -> serde_json::Result<Option<Value>> {
     let mut new = match wanted {
         Some(Status::Route(route)) => {
             let parents = serde_json::to_value(&route.parents)?;
-            with_parents(held, as_array(&parents), controller)
+            with_parents(held, as_array(&parents), controller, leaves)
         }
         Some(other) => with_fields(held, serde_json::to_value(other)?),
-        None if held.get("parents").is_some() => with_parents(held, &[], controller),
+        None if held.get("parents").is_some() => with_parents(held, &[], controller, leaves),
         None => return Ok(None),
     };
     stamp(&mut new, Some(held), now);
@@ -37,15 +39,19 @@ pub(super) fn speaks(status: &Value, controller: &str) -> bool {
     status.get("parents").map(as_array).unwrap_or_default().iter().any(|entry| is_of(entry, controller))
 }
 
-fn with_parents(held: &Value, ours: &[Value], controller: &str) -> Value {
+fn with_parents(held: &Value, ours: &[Value], controller: &str, leaves: impl Fn(&Value) -> bool) -> Value {
     let before = held.get("parents").map(as_array).unwrap_or_default();
     let of = |entry: &Value| ours.iter().find(|our| our.get("parentRef") == entry.get("parentRef"));
     let mut parents: Vec<Value> = Vec::new();
     for entry in before {
         if !is_of(entry, controller) {
             parents.push(entry.clone());
-        } else if let Some(our) = of(entry).filter(|our| !parents.contains(our)) {
-            parents.push(our.clone());
+        } else if let Some(our) = of(entry) {
+            if !parents.contains(our) {
+                parents.push(our.clone());
+            }
+        } else if leaves(entry) {
+            parents.push(entry.clone());
         }
     }
     let new: Vec<&Value> = ours.iter().filter(|our| !parents.contains(our)).collect();
@@ -134,7 +140,7 @@ mod tests {
     }
 
     fn merge(held: &Value, wanted: Option<&Status>) -> Option<Value> {
-        merged(held, wanted, OURS, "t2").unwrap()
+        merged(held, wanted, OURS, |_| false, "t2").unwrap()
     }
 
     #[test]
@@ -172,6 +178,17 @@ mod tests {
         assert_eq!(merge(&new, None), None);
         let gateway = json!({"conditions": [condition_json("True", "t1")]});
         assert_eq!(merge(&gateway, None), None, "whoever takes a Gateway over writes its conditions");
+    }
+
+    #[test]
+    fn an_entry_under_our_name_stays_where_another_shard_answers() {
+        let (theirs, old) = (entry("b", OURS, "True", "t0"), entry("old", OURS, "True", "t0"));
+        let held = json!({"parents": [old, theirs, entry("a", OURS, "False", "t1")]});
+        let leaves = |entry: &Value| entry["parentRef"]["name"] == "b" || entry["parentRef"]["name"] == "a";
+        let new = merged(&held, Some(&route(&["a"])), OURS, leaves, "t2").unwrap().unwrap();
+        assert_eq!(new, json!({"parents": [theirs, entry("a", OURS, "True", "t2")]}), "what we want is ours");
+        let new = merged(&new, None, OURS, |entry| entry["parentRef"]["name"] == "b", "t3").unwrap().unwrap();
+        assert_eq!(new, json!({"parents": [theirs]}));
     }
 
     #[test]

@@ -1,12 +1,19 @@
-//! What objects are told: every object's conditions for the API, and written back where a source takes them.
+//! What objects are told: every object's conditions for the API, and written back where a source takes them. What
+//! proxies reject is in them.
 //!
 //! Invariant: nothing here knows of what kind a source is.
 
 mod merge;
 
+mod shard;
+
 mod stamp;
 
 mod writer;
+
+mod rejected;
+
+mod told;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,14 +21,13 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use serde_json::value::RawValue;
 use tidegate_actors::correlation::{OutputBatch, Taps};
-use tidegate_actors::env::Env;
 use tidegate_actors::id::ObjectRef;
 use tidegate_actors::publisher::{PublishError, Publisher};
 
-use self::stamp::{stamp, timestamp};
+pub use self::shard::Speaker;
+pub use self::told::Told;
 pub use self::writer::StatusWriter;
 use crate::correlate::Outputs;
-use crate::correlate::status::ObjectStatus;
 
 /// Every object's status now, as JSON text. Clones share it.
 #[derive(Clone, Default)]
@@ -41,56 +47,34 @@ impl PublishedStatuses {
     }
 }
 
-/// Keeps [`PublishedStatuses`] up to date, and tells the [`StatusWriter`].
+/// Keeps what is [`Told`] up to date with what translation says.
 pub struct StatusPublisher {
-    env: Env,
     collections: Outputs,
-    statuses: PublishedStatuses,
-    writer: StatusWriter,
+    told: Told,
 }
 
 impl StatusPublisher {
-    /// A publisher into `statuses` and through `writer`, which both outlive it.
-    pub fn new(env: &Env, collections: &Outputs, statuses: PublishedStatuses, writer: StatusWriter) -> Self {
-        Self { env: env.clone(), collections: *collections, statuses, writer }
+    /// A publisher into `told`, which outlives it.
+    pub fn new(collections: &Outputs, told: Told) -> Self {
+        Self { collections: *collections, told }
     }
 
     /// The collections that it needs.
     pub fn taps(collections: &Outputs) -> Taps {
         let mut taps = Taps::default();
         taps.add(collections.statuses);
+        taps.add(collections.answers);
         taps
     }
 }
 
 impl Publisher for StatusPublisher {
     async fn publish(&mut self, batch: &OutputBatch) -> Result<(), PublishError> {
-        let now = timestamp(self.env.clock.wall());
-        let mut all = self.statuses.all.write();
+        let answers = batch.changes(self.collections.answers);
+        self.told.answers(batch.is_full(), answers.iter().map(|(key, change)| (key, change.new.as_deref().copied())));
         let changes = batch.changes(self.collections.statuses);
-        self.writer.apply(batch.is_full(), changes.iter().map(|(object, change)| (object, change.new.clone())));
-        if batch.is_full() {
-            let named: std::collections::BTreeSet<&ObjectRef> = changes.iter().map(|(object, _)| object).collect();
-            all.retain(|object, _| named.contains(object));
-        }
-        for (object, change) in changes {
-            match &change.new {
-                Some(status) => {
-                    let stamped = stamped(status, all.get(object).map(|held| &**held), &now).map_err(|error| {
-                        PublishError { reason: format!("{object}: its status does not serialise: {error}") }
-                    })?;
-                    all.insert(object.clone(), stamped);
-                }
-                None => drop(all.remove(object)),
-            }
-        }
-        Ok(())
+        let changes = changes.iter().map(|(object, change)| (object, change.new.clone()));
+        let told = self.told.translated(batch.is_full(), changes);
+        told.map_err(|error| PublishError { reason: format!("a status does not serialise: {error}") })
     }
-}
-
-fn stamped(status: &ObjectStatus, before: Option<&RawValue>, now: &str) -> serde_json::Result<Box<RawValue>> {
-    let mut new = serde_json::to_value(status)?;
-    let old = before.map(|text| serde_json::from_str(text.get())).transpose()?;
-    stamp(&mut new, old.as_ref(), now);
-    serde_json::value::to_raw_value(&new)
 }

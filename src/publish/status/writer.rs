@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
+use serde_json::Value;
 use tidegate_actors::env::Env;
 use tidegate_actors::handler::EventHandler;
-use tidegate_actors::id::{Name, ObjectRef, ResourceType};
+use tidegate_actors::id::{Name, ObjectKey, ObjectRef, ResourceType};
 use tidegate_actors::informer::InformerFactory;
 use tidegate_actors::object::Object;
 use tidegate_actors::problem::{Problem, Problems, Serving};
@@ -21,7 +22,9 @@ use tidegate_actors::workqueue::{TokenBucket, Work, WorkQueue, WorkQueueOptions}
 use tokio::task::JoinSet;
 
 use super::merge::{merged, speaks};
+use super::shard::{Speaker, Territory, loses_a_parent};
 use super::stamp::timestamp;
+use crate::correlate::Answers;
 use crate::correlate::status::ObjectStatus;
 use crate::resource::types;
 use crate::source::sink::{Held, SinkError, StatusSink, WriteRate};
@@ -40,7 +43,8 @@ struct Shared {
     problems: Problems,
     factory: InformerFactory,
     /// Who we are in entries that name a controller; a reload may change it.
-    controller: Arc<dyn Fn() -> Name + Send + Sync>,
+    speaker: Arc<dyn Fn() -> Speaker + Send + Sync>,
+    territory: Mutex<Territory>,
     sinks: RwLock<BTreeMap<Name, Outlet>>,
     /// `None` until the first full batch: until then nobody knows what is not wanted.
     wanted: Mutex<Option<BTreeMap<ObjectRef, Arc<ObjectStatus>>>>,
@@ -59,7 +63,7 @@ impl StatusWriter {
         env: &Env,
         problems: &Problems,
         factory: &InformerFactory,
-        controller: impl Fn() -> Name + Send + Sync + 'static,
+        speaker: impl Fn() -> Speaker + Send + Sync + 'static,
     ) -> Self {
         let backoff = Backoff { min: std::time::Duration::from_millis(50), ..Backoff::default() };
         // Retries have their backoff; the rate of writes is each source's own.
@@ -68,7 +72,8 @@ impl StatusWriter {
             env: env.clone(),
             problems: problems.clone(),
             factory: factory.clone(),
-            controller: Arc::new(controller),
+            speaker: Arc::new(speaker),
+            territory: Mutex::default(),
             sinks: RwLock::default(),
             wanted: Mutex::default(),
             queue: WorkQueue::new("status", options, env),
@@ -133,6 +138,11 @@ impl StatusWriter {
         })
     }
 
+    /// Who answers for which Gateway from now on. To be told before what follows from it.
+    pub fn answers<'a>(&self, full: bool, changes: impl Iterator<Item = (&'a ObjectKey, Option<Answers>)>) {
+        self.shared.territory.lock().apply(full, changes);
+    }
+
     /// What is to be written from now on; `None` takes back what is ours. `full`: what is not named is wanted no more.
     pub fn apply<'a>(&self, full: bool, changes: impl Iterator<Item = (&'a ObjectRef, Option<Arc<ObjectStatus>>)>) {
         let mut touched = BTreeSet::new();
@@ -140,15 +150,23 @@ impl StatusWriter {
             let mut wanted = self.shared.wanted.lock();
             let first = wanted.is_none();
             let wanted = wanted.get_or_insert_default();
-            if full {
-                touched.extend(std::mem::take(wanted).into_keys());
-            }
+            let before = if full { std::mem::take(wanted) } else { BTreeMap::new() };
+            let mut territory = self.shared.territory.lock();
             for (object, status) in changes {
                 touched.insert(object.clone());
-                match status {
-                    Some(status) => drop(wanted.insert(object.clone(), status)),
-                    None => drop(wanted.remove(object)),
+                let replaced = match &status {
+                    Some(status) => wanted.insert(object.clone(), status.clone()),
+                    None => wanted.remove(object),
+                };
+                if loses_a_parent(replaced.as_deref(), status.as_deref()) {
+                    territory.sweep(object);
                 }
+            }
+            for (object, status) in before {
+                if loses_a_parent(Some(&status), wanted.get(&object).map(|status| &**status)) {
+                    territory.sweep(&object);
+                }
+                touched.insert(object);
             }
             first
         };
@@ -174,13 +192,14 @@ impl StatusWriter {
         for object in wanted.into_iter().filter(|object| object.key.source == *source) {
             self.shared.queue.add(object);
         }
-        let controller = (self.shared.controller)();
+        let Speaker { controller, .. } = (self.shared.speaker)();
         let name = memchr::memmem::Finder::new(controller.as_bytes());
         let of_source = self.shared.factory.informers().into_iter().filter(|informer| informer.source() == source);
         for object in of_source.flat_map(|informer| informer.lister().list()) {
             // Most objects are told apart by a look at their bytes.
             let named = name.find(object.raw()).is_some();
             if named && Held::of(&object).is_ok_and(|held| speaks(&held.status, &controller)) {
+                self.shared.territory.lock().sweep(&object.object_ref());
                 self.shared.queue.add(object.object_ref());
             }
         }
@@ -213,38 +232,49 @@ impl Shared {
         while let Some(work) = self.queue.get().await {
             let object = work.key().clone();
             let outlet = self.sinks.read().get(&object.key.source).cloned();
+            let sweeps = self.territory.lock().sweeps(&object);
             let result = match &outlet {
-                Some(outlet) => self.write(outlet, &object).await,
+                Some(outlet) => self.write(outlet, &object, sweeps).await,
                 None => Ok(Done::Nothing),
             };
+            if sweeps && !matches!(result, Ok(_) | Err(SinkError::NotLeading)) {
+                self.territory.lock().sweep(&object);
+            }
             self.conclude(work, &object, result);
         }
     }
 
-    async fn write(&self, outlet: &Outlet, object: &ObjectRef) -> Result<Done, SinkError> {
+    async fn write(&self, outlet: &Outlet, object: &ObjectRef, sweeps: bool) -> Result<Done, SinkError> {
         if !*outlet.sink.leading().borrow() {
             return Err(SinkError::NotLeading);
         }
         let lister = self.factory.lister(&object.key.source, &object.resource_type);
         let ours = lister.and_then(|lister| lister.get(&object.key)).and_then(|held| Held::of(&held).ok());
-        match self.write_over(outlet, object, ours).await {
+        match self.write_over(outlet, object, ours, sweeps).await {
             // Our copy was old.
             Err(SinkError::Conflict) => {
                 let now = outlet.sink.read(object).await?;
-                self.write_over(outlet, object, now).await
+                self.write_over(outlet, object, now, sweeps).await
             }
             done => done,
         }
     }
 
-    async fn write_over(&self, outlet: &Outlet, object: &ObjectRef, held: Option<Held>) -> Result<Done, SinkError> {
+    async fn write_over(
+        &self,
+        outlet: &Outlet,
+        object: &ObjectRef,
+        held: Option<Held>,
+        sweeps: bool,
+    ) -> Result<Done, SinkError> {
         let Some(held) = held else { return Ok(Done::Nothing) };
         let wanted = match &*self.wanted.lock() {
             Some(wanted) => wanted.get(object).cloned(),
             None => return Ok(Done::Nothing),
         };
-        let (controller, now) = ((self.controller)(), timestamp(self.env.clock.wall()));
-        let new = merged(&held.status, wanted.as_ref().map(|wanted| &wanted.status), &controller, &now)
+        let (speaker, now) = ((self.speaker)(), timestamp(self.env.clock.wall()));
+        let leaves = |entry: &Value| speaker.is_shard && self.territory.lock().leaves(object, entry, sweeps);
+        let new = merged(&held.status, wanted.as_ref().map(|wanted| &wanted.status), &speaker.controller, leaves, &now)
             .map_err(|error| SinkError::Failed { reason: format!("its status does not serialise: {error}") })?;
         let Some(new) = new else { return Ok(Done::Nothing) };
         let now = self.env.clock.now();

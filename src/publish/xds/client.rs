@@ -108,7 +108,7 @@ async fn serve<P: Protocol>(seat: &Seat, mut inbound: Streaming<P::Request>, out
     let mut client = Client::<P> {
         session: Session::new(View { scope, inline: P::INLINE }, hub.options.max_subscriptions)
             .salted(hub.env.rng.next_u64()),
-        report: Report::new(hub.problems.clone(), &node, seat.id),
+        report: Report::new(hub.problems.clone(), hub.rejections.clone(), &node, seat.id),
         seat,
         outbox,
         protocol: std::marker::PhantomData,
@@ -181,7 +181,7 @@ impl<P: Protocol> Client<'_, P> {
     async fn flush(&mut self) -> Result<(), Status> {
         let now = self.seat.hub.env.clock.now();
         for event in self.session.take_events() {
-            self.report.tell(event, now);
+            self.report.tell(event, now, &self.seat.hub.cache.read());
         }
         for response in self.session.take_responses() {
             let rope = P::encode(&response);

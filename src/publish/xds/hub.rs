@@ -16,6 +16,7 @@ use super::scope::Scope;
 use super::status::{ClientStatus, PublishedResource};
 use super::text::{self, TextError, TextResource};
 use crate::model::ModelUpdate;
+use crate::publish::rejections::Rejections;
 
 /// Publishes the model to Envoys over xDS. Cheap to clone; all clones are one publisher.
 #[derive(Clone)]
@@ -27,6 +28,7 @@ pub(super) struct Hub {
     pub options: Options,
     pub env: Env,
     pub problems: Problems,
+    pub rejections: Rejections,
     pub cache: RwLock<Cache>,
     /// Held while an update is applied; clients read the cache meanwhile.
     writer: Mutex<Checks>,
@@ -44,6 +46,7 @@ impl XdsPublisher {
             cache: RwLock::new(Cache::default()),
             writer: Mutex::new(Checks::new(problems.clone())),
             problems,
+            rejections: Rejections::default(),
             changed: watch::Sender::new(0),
             clients: Mutex::new(BTreeMap::new()),
             next_client: AtomicU64::new(1),
@@ -107,6 +110,11 @@ impl XdsPublisher {
             }));
         }
         all
+    }
+
+    /// What clients reject, by object.
+    pub fn rejections(&self) -> &Rejections {
+        &self.hub.rejections
     }
 
     /// All connected clients, in the order in which they came.

@@ -29,6 +29,8 @@ mod sotw;
 
 mod nack;
 
+mod words;
+
 mod protocol;
 
 mod status;

@@ -8,13 +8,11 @@ use super::cache::Cache;
 use super::kind::Kind;
 use super::resource::Resource;
 use super::session::{Event, Held, InFlight, Item, Session};
-
-/// What is kept of a client's words.
-const MAX_REASON: usize = 1024;
+use super::words::words;
 
 impl Session {
     pub(super) fn on_nack(&mut self, cache: &Cache, kind: Kind, mut sent: InFlight, reason: &str) {
-        let reason = shorten(reason);
+        let reason = words(kind, reason, sent.items.iter().filter_map(|item| item.resource.as_ref()));
         self.push_event(Event::Nacked { kind });
         let state = &mut self.types[kind as usize];
         state.last_nack = Some(reason.clone());
@@ -83,9 +81,4 @@ impl Session {
         let good = cache.last_good(rejected.kind, &rejected.name, &self.view)?;
         (good.version != rejected.version).then_some(good)
     }
-}
-
-fn shorten(reason: &str) -> String {
-    let end = (0..=MAX_REASON.min(reason.len())).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
-    reason[..end].trim().to_owned()
 }

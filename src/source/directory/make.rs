@@ -32,5 +32,5 @@ pub fn make(section: &Directory, context: &SourceContext<'_>) -> Result<SourcePa
         let scanner = scanner.clone();
         async move { Ok(scanner.run(async move { task.stop.stopped().await }).await?) }
     });
-    Ok(SourceParts { source, children: vec![scan], registrars: Vec::new(), status: None })
+    Ok(SourceParts { source, children: vec![scan], registrars: Vec::new(), status: None, events: None })
 }

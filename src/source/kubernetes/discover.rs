@@ -51,6 +51,35 @@ struct Resources {
 #[derive(Deserialize)]
 struct Resource {
     name: String,
+    #[serde(default)]
+    namespaced: bool,
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    verbs: Vec<String>,
+}
+
+impl Group {
+    /// Its versions, the preferred one first.
+    fn ordered(self) -> Vec<String> {
+        let preferred = self.preferred_version.map(|preferred| preferred.version);
+        let mut versions: Vec<String> = self.versions.into_iter().map(|version| version.version).collect();
+        versions.sort_by_key(|version| Some(version) != preferred.as_ref());
+        versions
+    }
+}
+
+impl Resource {
+    /// The type, if it is one that can be watched.
+    fn found(self, group: &str, version: &str) -> Option<(TypeName, Definition)> {
+        let can = |verb: &str| self.verbs.iter().any(|has| has == verb);
+        if self.name.contains('/') || !can("list") || !can("watch") {
+            return None;
+        }
+        let scope = if self.namespaced { Scope::Namespaced } else { Scope::Cluster };
+        let definition = Definition { kind: self.kind, scope, versions: vec![version.to_owned()] };
+        Some((TypeName::new(group, &self.name), definition))
+    }
 }
 
 /// The versions of its group in which the server has a type, the preferred one first; none if it has not got it.
@@ -60,14 +89,9 @@ pub(super) async fn versions(shared: &Shared, resource_type: &ResourceType) -> V
         // The core group has one version.
         return Vec::new();
     }
-    let Some(Group { versions, preferred_version }) = ask(shared, &format!("/apis/{group}")).await else {
-        return Vec::new();
-    };
-    let preferred = preferred_version.map(|preferred| preferred.version);
-    let mut versions: Vec<String> = versions.into_iter().map(|version| version.version).collect();
-    versions.sort_by_key(|version| Some(version) != preferred.as_ref());
+    let of: Option<Group> = ask(shared, &format!("/apis/{group}")).await;
     let mut serving = Vec::new();
-    for version in versions {
+    for version in of.map(Group::ordered).unwrap_or_default() {
         let resources: Option<Resources> = ask(shared, &format!("/apis/{group}/{version}")).await;
         let resources = resources.map_or(Vec::new(), |resources| resources.resources);
         if resources.iter().any(|resource| resource.name == resource_type.plural()) {
@@ -77,14 +101,25 @@ pub(super) async fn versions(shared: &Shared, resource_type: &ResourceType) -> V
     serving
 }
 
-/// All groups in one answer, if the server can.
-const ALL_GROUPS: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+/// All groups in one answer, if the server can; older ones call it a beta.
+const ALL_GROUPS: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
+    application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
 
+/// All groups with their types, or, of a server that cannot do that, their names alone.
 #[derive(Deserialize)]
 struct AllGroups {
     kind: String,
     #[serde(default)]
     items: Vec<AllOfGroup>,
+    #[serde(default)]
+    groups: Vec<NamedGroup>,
+}
+
+#[derive(Deserialize)]
+struct NamedGroup {
+    name: String,
+    #[serde(flatten)]
+    group: Group,
 }
 
 #[derive(Deserialize)]
@@ -128,14 +163,32 @@ pub(super) async fn groups(shared: Arc<Shared>) -> Option<Vec<Found>> {
     let mut request = get("/apis");
     request.headers_mut().insert(ACCEPT, HeaderValue::from_static(ALL_GROUPS));
     let all: AllGroups = asked(&shared, request).await?;
-    if all.kind != "APIGroupDiscoveryList" {
-        return None;
+    match &*all.kind {
+        "APIGroupDiscoveryList" => {}
+        "APIGroupList" => return Some(one_by_one(&shared, all.groups).await),
+        _ => return None,
     }
     let versions = all.items.into_iter().flat_map(|of| {
         let group = of.metadata.name;
         of.versions.into_iter().map(move |version| found(&group, version))
     });
     Some(versions.collect())
+}
+
+/// Each version of each group, in an answer of its own.
+async fn one_by_one(shared: &Shared, groups: Vec<NamedGroup>) -> Vec<Found> {
+    let mut all = Vec::new();
+    for NamedGroup { name: group, group: of } in groups {
+        for version in of.ordered() {
+            let resources: Option<Resources> = ask(shared, &format!("/apis/{group}/{version}")).await;
+            // Whatever does not answer has what it had.
+            let stale = resources.is_none();
+            let resources = resources.map_or(Vec::new(), |resources| resources.resources);
+            let types = resources.into_iter().filter_map(|of| of.found(&group, &version)).collect();
+            all.push(Found { group: group.clone(), version, stale, types });
+        }
+    }
+    all
 }
 
 fn found(group: &str, of: AllOfVersion) -> Found {

@@ -1,5 +1,6 @@
 //! One request and what comes back, with deadlines; anything but success becomes a [`Failure`].
 
+use std::error::Error;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -9,6 +10,7 @@ use http_body_util::BodyExt as _;
 use kube::Client;
 use kube::client::Body;
 use tidegate_actors::env::Env;
+use tokio::time::Instant;
 
 use super::access::words;
 use super::failure::Failure;
@@ -41,37 +43,59 @@ async fn with(
     mut request: Request<Body>,
     watch: bool,
 ) -> Result<Answer, Failure> {
-    let place = watch.then(|| generation.place());
-    let client = match &place {
-        Some(place) => {
-            request.extensions_mut().insert(place.lane.clone());
-            &generation.watches
-        }
-        None => &generation.lists,
-    };
-    let body = send(shared, client, request).await?;
+    let deadline = shared.env.clock.now() + shared.options.response_timeout;
+    let mut place = None;
+    if watch {
+        let taken = tokio::select! {
+            biased;
+            taken = generation.place() => taken,
+            () = shared.env.clock.sleep(shared.options.response_timeout) => return Err(no_answer(shared)),
+        };
+        let taken = match taken {
+            Ok(taken) => taken,
+            Err(error) => return Err(unconnected(shared, &*error).await),
+        };
+        request.extensions_mut().insert(taken.lane.clone());
+        place = Some(taken);
+    }
+    let client = if watch { &generation.watches } else { &generation.lists };
+    let body = send_until(shared, client, request, deadline).await?;
     Ok(Answer { body, place })
 }
 
 /// Sends a request over a client; the body of the response is still to come.
 pub(super) async fn send(shared: &Shared, client: &Client, request: Request<Body>) -> Result<Body, Failure> {
-    let deadline = shared.options.response_timeout;
+    let deadline = shared.env.clock.now() + shared.options.response_timeout;
+    send_until(shared, client, request, deadline).await
+}
+
+async fn send_until(
+    shared: &Shared,
+    client: &Client,
+    request: Request<Body>,
+    deadline: Instant,
+) -> Result<Body, Failure> {
+    let clock = &shared.env.clock;
     let response = tokio::select! {
         biased;
         response = client.send(request) => response,
-        () = shared.env.clock.sleep(deadline) => {
-            return Err(Failure::network(format!("the API server did not answer within {deadline:?}")));
-        }
+        () = clock.sleep(deadline.saturating_duration_since(clock.now())) => return Err(no_answer(shared)),
     };
     match response {
         Ok(response) if response.status().is_success() => Ok(response.into_body()),
         Ok(response) => Err(refusal(shared, response).await),
-        Err(error) => {
-            // What cannot connect any more may have certificates that were replaced.
-            shared.pool.look_after_failure().await;
-            Err(Failure::network(words(&error)))
-        }
+        Err(error) => Err(unconnected(shared, &error).await),
     }
+}
+
+/// What cannot connect any more may have certificates that were replaced.
+async fn unconnected(shared: &Shared, error: &(dyn Error + Send + Sync + 'static)) -> Failure {
+    shared.pool.look_after_failure().await;
+    Failure::network(words(error))
+}
+
+fn no_answer(shared: &Shared) -> Failure {
+    Failure::network(format!("the API server did not answer within {:?}", shared.options.response_timeout))
 }
 
 async fn refusal(shared: &Shared, response: Response<Body>) -> Failure {

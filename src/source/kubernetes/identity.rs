@@ -14,6 +14,7 @@ pub(super) struct Identity {
     pub namespace: Option<Name>,
     pub name: Option<Name>,
     pub version: Option<Name>,
+    pub uid: Option<Name>,
 }
 
 impl Identity {
@@ -77,6 +78,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
                 }
                 None if key == "name" => self.found.name = Some(map.next_value::<String>()?.into()),
                 None if key == "namespace" => self.found.namespace = Some(map.next_value::<String>()?.into()),
+                None if key == "uid" => self.found.uid = Some(map.next_value::<String>()?.into()),
                 None if key == "resourceVersion" => self.found.version = Some(map.next_value::<String>()?.into()),
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
@@ -91,11 +93,11 @@ mod tests {
 
     #[test]
     fn a_truncated_frame_still_says_whose_it_is() {
-        let head = br#"{"type":"ADDED","object":{"kind":"Secret","metadata":{"name":"a","namespace":"n","resourceVersion":"7","x":{"y"#;
+        let head = br#"{"type":"ADDED","object":{"kind":"Secret","metadata":{"name":"a","namespace":"n","uid":"u","resourceVersion":"7","x":{"y"#;
         let found = Identity::of_frame(head);
         assert_eq!(
-            (found.name.as_deref(), found.namespace.as_deref(), found.version.as_deref()),
-            (Some("a"), Some("n"), Some("7"))
+            [found.name.as_deref(), found.namespace.as_deref(), found.uid.as_deref(), found.version.as_deref()],
+            [Some("a"), Some("n"), Some("u"), Some("7")]
         );
     }
 

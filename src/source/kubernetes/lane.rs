@@ -2,11 +2,13 @@
 //! is talked to in HTTP/1, with a connection for each request under way.
 //!
 //! Laws: whoever finds no connection waits for the one that is being made, so that a thousand watches that lost it make
-//! one new one; a connection that does not answer pings ends, and with it all that it carried.
+//! one new one; nothing is asked before the server has said how much it takes at a time; a connection that does not
+//! answer pings ends, and with it all that it carried.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,16 +19,13 @@ use hyper::client::conn::http2;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{Connection as _, HttpConnector};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use kube::client::Body;
 use tidegate_actors::env::Env;
 use tokio::sync::Mutex;
 use tower::{BoxError, ServiceExt as _};
 
-/// How often a connection is asked whether it is still there, and how long the answer may take. Together: when a
-/// half-open connection is given up at the latest.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
+use super::greeting::Greeted;
 
 /// What one stream may have on the way; a watch that is not read keeps so much from the others on its connection.
 const STREAM_WINDOW: u32 = 256 << 10;
@@ -40,7 +39,11 @@ pub(super) struct Road {
     pub connector: Connector,
     pub server: Uri,
     pub connect_timeout: Duration,
+    /// How often a connection is asked whether it is still there, and how long the answer may take.
+    pub ping: (Duration, Duration),
     pub env: Env,
+    /// How many requests at a time the server took on the connection that was made last.
+    pub streams: AtomicUsize,
 }
 
 /// See the module. Cheap to clone.
@@ -54,6 +57,8 @@ struct Inner {
     slot: Mutex<Slot>,
     http1: legacy::Client<Connector, Body>,
     connections: metrics::Gauge,
+    /// How many requests at a time the connection takes.
+    streams: AtomicUsize,
 }
 
 enum Slot {
@@ -109,7 +114,19 @@ impl Lane {
     pub fn new(road: Arc<Road>, connections: metrics::Gauge) -> Self {
         let http1 = legacy::Client::builder(TokioExecutor::new()).build(road.connector.clone());
         let slot = if road.server.scheme_str() == Some("https") { Slot::Empty } else { Slot::Http1 };
-        Self { inner: Arc::new(Inner { road, slot: Mutex::new(slot), http1, connections }) }
+        // Until its own connection is made, the last one says what to expect of it.
+        let streams = AtomicUsize::new(road.streams.load(Ordering::SeqCst));
+        Self { inner: Arc::new(Inner { road, slot: Mutex::new(slot), http1, connections, streams }) }
+    }
+
+    /// How many requests at a time it takes, as far as is known; at least one.
+    pub fn streams(&self) -> usize {
+        self.inner.streams.load(Ordering::SeqCst).max(1)
+    }
+
+    /// Makes the connection if there is none, so that it is known how much it takes.
+    pub async fn ready(&self) -> Result<(), BoxError> {
+        self.connection().await.map(drop)
     }
 
     async fn send(self, request: Request<Body>) -> Result<Response<Received>, BoxError> {
@@ -149,14 +166,15 @@ impl Lane {
         if !stream.connected().is_negotiated_h2() {
             return Ok(None);
         }
+        let (stream, greeting) = Greeted::new(TokioIo::new(stream));
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT)
+            .keep_alive_interval(road.ping.0)
+            .keep_alive_timeout(road.ping.1)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .handshake(stream)
+            .handshake(TokioIo::new(stream))
             .await?;
         let counted = Counted::new(&self.inner.connections);
         tokio::spawn(async move {
@@ -165,6 +183,12 @@ impl Lane {
                 tracing::debug!(%error, "a connection to the API server ended");
             }
         });
+        let Ok(limit) = greeting.await else {
+            return Err(format!("{} does not speak HTTP/2, although it agreed to", road.server).into());
+        };
+        let streams = limit.unwrap_or(usize::MAX);
+        self.inner.streams.store(streams, Ordering::SeqCst);
+        road.streams.store(streams, Ordering::SeqCst);
         Ok(Some(sender))
     }
 }

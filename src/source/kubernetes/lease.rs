@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::shared::Shared;
-use super::write::{Verb, ask, path, refused};
+use super::write::{Verb, ask, micro_time, path, refused};
 use crate::source::lease::{LeaseError, LeaseRecord, Record};
 use crate::source::sink::SinkError;
 
@@ -79,11 +79,6 @@ fn spec(record: &Record) -> Value {
         "acquireTime": micro_time(record.acquired),
         "renewTime": micro_time(record.renewed),
     })
-}
-
-fn micro_time(since_epoch: Duration) -> String {
-    let micros = i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_microsecond(micros).map(|time| format!("{time:.6}")).unwrap_or_default()
 }
 
 fn since_epoch(time: &str) -> Duration {

@@ -53,17 +53,24 @@ pub fn make(section: &Kubernetes, context: &SourceContext<'_>, clusters: &Cluste
         .then(|| Registrar::new(context.factory, limit, move |resource_type| matches(&patterns, resource_type)));
     let registrars = vec![source.discovery(registrar)];
     let mut parts = SourceParts { children: vec![follow], registrars, ..SourceParts::new(source.clone()) };
-    if section.status.write {
-        let (lease, rate) = (&section.status.lease, &section.status);
+    if section.status.write || section.events.write {
+        let lease = &section.status.lease;
         let namespace = lease.namespace.clone().unwrap_or_else(|| own_namespace(context.env));
         let record = Arc::new(source.lease(&namespace, &lease.name));
         let options =
             LeaseOptions { duration: *lease.duration, renew_deadline: *lease.renew_deadline, retry: *lease.retry };
         let leadership = Leadership::new(context.env);
-        let child = format!("lease-{}", context.name);
-        parts.children.push(leadership.spec(&child, &identity(context.env), record, options));
-        let rate = WriteRate { per_second: f64::from(rate.rate), burst: rate.burst };
-        parts.status = Some((Arc::new(source.status(leadership)), rate));
+        let (child, identity) = (format!("lease-{}", context.name), identity(context.env));
+        parts.children.push(leadership.spec(&child, &identity, record, options));
+        let (status, events) = (&section.status, &section.events);
+        if status.write {
+            let rate = WriteRate { per_second: f64::from(status.rate), burst: status.burst };
+            parts.status = Some((Arc::new(source.status(leadership.clone())), rate));
+        }
+        if events.write {
+            let rate = WriteRate { per_second: f64::from(events.rate), burst: events.burst };
+            parts.events = Some((Arc::new(source.events(leadership, &identity)), rate));
+        }
     }
     Ok(parts)
 }

@@ -8,6 +8,7 @@
 //! feed ─ performs ─▶ machine      what to ask and to tell next; pure
 //!  │                 request      paths and queries
 //!  ├─ exchange ─▶ pool ─▶ lane    clients, connections, credentials
+//!  │                 greeting     how much a connection takes
 //!  └─ body ─▶ cut, frame          pieces of bodies, decoded; what cannot be is in quarantine
 //! merge                           several namespaces as one stream
 //!
@@ -16,7 +17,7 @@
 //!  ├─ notice                       what that means for streams and for those who wait
 //!  └─ registrar                    types watched because they match a pattern
 //!
-//! status, lease ─▶ write           conditions back, and which replica writes them
+//! status, events, lease ─▶ write   conditions back, what people should see, and which replica writes it
 //! ```
 
 mod access;
@@ -27,10 +28,12 @@ mod definition;
 mod discover;
 mod discovered;
 mod ending;
+mod events;
 mod exchange;
 mod failure;
 mod feed;
 mod frame;
+mod greeting;
 mod identity;
 mod lane;
 mod lease;
@@ -66,6 +69,7 @@ use tidegate_actors::problem::Problems;
 use tidegate_actors::source::{Cursor, Source, SourceStream};
 use tidegate_actors::supervisor::ChildSpec;
 
+use self::events::KubernetesEvents;
 use self::feed::Feed;
 use self::lease::KubernetesLease;
 use self::merge::{Spelling, merge};
@@ -74,7 +78,7 @@ use self::shared::Shared;
 use self::status::KubernetesStatus;
 use super::lease::{Leadership, LeaseRecord};
 use super::schema::Catalogue;
-use super::sink::StatusSink;
+use super::sink::{EventSink, StatusSink};
 
 /// See the module. Cheap to clone.
 #[derive(Clone)]
@@ -91,6 +95,11 @@ impl KubernetesSource {
     /// Where its objects take their conditions back, from the replica that leads.
     pub fn status(&self, leadership: Leadership) -> impl StatusSink {
         KubernetesStatus::new(self.shared.clone(), leadership)
+    }
+
+    /// Where people look for what happens to its objects; written by the replica that leads, which is `instance`.
+    pub fn events(&self, leadership: Leadership, instance: &str) -> impl EventSink {
+        KubernetesEvents::new(self.shared.clone(), leadership, instance)
     }
 
     /// The record of who leads among replicas.
@@ -152,6 +161,10 @@ impl Source for KubernetesSource {
         });
         let stream = merge(feeds.collect(), spelling, versions);
         notice::until_notice(stream, standing, version, self.shared.env.clone())
+    }
+
+    fn unwatched(&self, resource_type: &ResourceType) {
+        self.shared.memory(resource_type).quarantine.forget();
     }
 
     fn arrival(&self, resource_type: &ResourceType) -> BoxFuture<'static, ()> {

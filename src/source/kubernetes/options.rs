@@ -36,6 +36,10 @@ pub struct Options {
     pub silence_grace: Duration,
     /// How long a resumed watch may be silent before the server is asked where it is.
     pub quiet: Duration,
+    /// How often a connection is asked whether it is still there.
+    pub ping_interval: Duration,
+    /// How long the answer may take; with the interval, when a half-open connection is given up at the latest.
+    pub ping_timeout: Duration,
     /// How often the files with the credentials are looked at.
     pub credentials_interval: Duration,
     /// How often the API groups are asked for although nothing was heard; chance makes it up to a quarter shorter.
@@ -72,6 +76,8 @@ impl Options {
             max_object: 8 << 20,
             silence_grace: Duration::from_secs(30),
             quiet: Duration::from_secs(10),
+            ping_interval: Duration::from_secs(20),
+            ping_timeout: Duration::from_secs(10),
             credentials_interval: Duration::from_secs(30),
             groups_interval: Duration::from_secs(300),
             groups_interval_unheard: Duration::from_secs(30),

@@ -17,10 +17,11 @@ use tokio::time::Instant;
 use tower::{BoxError, ServiceBuilder};
 
 use super::access::{Access, AccessError, Read, words};
-use super::lane::{Lane, Road};
+use super::lane::{Connector, Lane, Road};
+use super::options::Options;
 
-/// How many watches share a connection. API servers take 100 requests at a time on one by default, and what is above
-/// waits without an answer.
+/// How many watches share a connection at the most. API servers take 100 requests at a time on one by default, and what
+/// is above waits without an answer; one that takes fewer than these gets no more than it takes.
 pub(super) const WATCHES_PER_CONNECTION: usize = 80;
 
 /// The shortest time between two looks at the credentials that failures ask for.
@@ -31,6 +32,7 @@ pub(super) struct Pool {
     name: Name,
     access: Access,
     connect_timeout: Duration,
+    ping: (Duration, Duration),
     env: Env,
     current: tokio::sync::Mutex<Current>,
 }
@@ -71,18 +73,38 @@ pub(super) struct Place {
     pub lane: Lane,
     watches: Arc<AtomicUsize>,
     gauge: metrics::Gauge,
+    left: bool,
+}
+
+impl Place {
+    /// Gives it up if there are more on the connection than that takes, so that whoever stays fits.
+    fn leaves(&mut self) -> bool {
+        let capacity = capacity(&self.lane);
+        let fewer = |watches: usize| (watches > capacity).then(|| watches - 1);
+        self.left = self.watches.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok();
+        self.left
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.watches.fetch_sub(1, Ordering::SeqCst);
+        if !self.left {
+            self.watches.fetch_sub(1, Ordering::SeqCst);
+        }
         self.gauge.decrement(1.0);
     }
 }
 
+/// How many watches a lane takes.
+fn capacity(lane: &Lane) -> usize {
+    lane.streams().min(WATCHES_PER_CONNECTION)
+}
+
 impl Pool {
-    pub fn new(name: Name, access: Access, connect_timeout: Duration, env: Env) -> Self {
-        Self { name, access, connect_timeout, env, current: tokio::sync::Mutex::default() }
+    pub fn new(options: &Options, env: Env) -> Self {
+        let (name, access) = (options.name.clone(), options.access.clone());
+        let (connect_timeout, ping) = (options.connect_timeout, (options.ping_interval, options.ping_timeout));
+        Self { name, access, connect_timeout, ping, env, current: tokio::sync::Mutex::default() }
     }
 
     /// The clients with the credentials that were read last.
@@ -155,12 +177,20 @@ impl Pool {
     async fn replace(&self, current: &mut Current, read: Read) -> Result<Arc<Generation>, AccessError> {
         current.count += 1;
         let (number, name) = (current.count, self.name.clone());
-        let (env, connect_timeout) = (self.env.clone(), self.connect_timeout);
+        let (env, connect_timeout, ping) = (self.env.clone(), self.connect_timeout, self.ping);
         // A program that makes credentials is waited for while the client is made.
         let runtime = tokio::runtime::Handle::current();
         let make = move || {
             let _runtime = runtime.enter();
-            Generation::new(number, &name, read, connect_timeout, env)
+            let road = |connector, server| Road {
+                connector,
+                server,
+                connect_timeout,
+                ping,
+                env,
+                streams: AtomicUsize::new(usize::MAX),
+            };
+            Generation::new(number, &name, read, connect_timeout, road)
         };
         let made = tokio::task::spawn_blocking(make).await;
         let generation = Arc::new(made.map_err(|error| AccessError::Client(error.to_string()))??);
@@ -170,7 +200,13 @@ impl Pool {
 }
 
 impl Generation {
-    fn new(number: u64, name: &Name, read: Read, connect_timeout: Duration, env: Env) -> Result<Self, AccessError> {
+    fn new(
+        number: u64,
+        name: &Name,
+        read: Read,
+        connect_timeout: Duration,
+        road: impl FnOnce(Connector, http::Uri) -> Road,
+    ) -> Result<Self, AccessError> {
         let Read { mut config, identity, token } = read;
         let wrong = |error: kube::Error| AccessError::Client(words(&error));
         let agent = http::HeaderValue::from_static(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
@@ -189,7 +225,7 @@ impl Generation {
             builder = builder.with_server_name_resolver(FixedServerNameResolver::new(server_name));
         }
         let connector = builder.enable_http1().enable_http2().wrap_connector(http);
-        let road = Arc::new(Road { connector, server: config.cluster_url.clone(), connect_timeout, env });
+        let road = Arc::new(road(connector, config.cluster_url.clone()));
         let auth = config.auth_layer().map_err(wrong)?;
         let client = |kind: &'static str| client(&config, auth.as_ref(), Lane::new(road.clone(), gauge(name, kind)));
         let (lists, writes, watches) =
@@ -199,10 +235,21 @@ impl Generation {
         Ok(Self { number, lists, writes, watches, identity, token, dynamic, name, road, shared })
     }
 
-    /// A place for one more watch.
-    pub fn place(&self) -> Place {
+    /// A place for one more watch, on a connection that takes it.
+    pub async fn place(&self) -> Result<Place, BoxError> {
+        loop {
+            let mut place = self.seat();
+            place.lane.ready().await?;
+            if !place.leaves() {
+                return Ok(place);
+            }
+        }
+    }
+
+    /// A place on the first lane that has one, as far as is known of lanes without a connection yet.
+    fn seat(&self) -> Place {
         let mut lanes = self.shared.lock();
-        let free = lanes.iter().position(|shared| shared.watches.load(Ordering::SeqCst) < WATCHES_PER_CONNECTION);
+        let free = lanes.iter().position(|shared| shared.watches.load(Ordering::SeqCst) < capacity(&shared.lane));
         let at = free.unwrap_or_else(|| {
             let labels = [("source", self.name.to_string()), ("connection", lanes.len().to_string())];
             lanes.push(Shared {
@@ -215,7 +262,7 @@ impl Generation {
         let Shared { lane, watches, gauge } = &lanes[at];
         watches.fetch_add(1, Ordering::SeqCst);
         gauge.increment(1.0);
-        Place { lane: lane.clone(), watches: watches.clone(), gauge: gauge.clone() }
+        Place { lane: lane.clone(), watches: watches.clone(), gauge: gauge.clone(), left: false }
     }
 }
 

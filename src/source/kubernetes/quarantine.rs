@@ -22,8 +22,8 @@ pub(super) struct Quarantine {
     /// A broken version must not keep the last good one alive.
     pub fails_closed: bool,
     problems: Problems,
-    /// Ids of what stands, by the namespace whose stream said so.
-    standing: Mutex<BTreeMap<Option<Name>, BTreeSet<String>>>,
+    /// What stands by its id, by the namespace whose stream said so.
+    standing: Mutex<BTreeMap<Option<Name>, BTreeMap<String, Identity>>>,
 }
 
 /// Those that a list has named so far.
@@ -50,17 +50,35 @@ impl Quarantine {
             tracing::warn!(%source, %resource_type, object = id, reason, "an object cannot be read");
         }
         named.insert(id.clone());
-        self.standing.lock().entry(stream.clone()).or_default().insert(id);
+        self.standing.lock().entry(stream.clone()).or_default().insert(id, identity.clone());
+    }
+
+    /// uid and resource version of an object that cannot be read, as far as they can.
+    pub fn identity(&self, key: &ObjectKey) -> Option<(Option<Name>, Option<Name>)> {
+        let (id, standing) = (self.id(key), self.standing.lock());
+        let identity = standing.values().find_map(|ids| ids.get(&id))?;
+        Some((identity.uid.clone(), identity.version.clone()))
+    }
+
+    fn id(&self, key: &ObjectKey) -> String {
+        let namespace = key.namespace.as_deref();
+        let parts = [Some(&*self.source), namespace, Some(&*key.name)].into_iter().flatten();
+        format!("{}/{}", self.resource_type.plural_and_group(), parts.collect::<Vec<_>>().join("/"))
     }
 
     /// An object can be read, or is gone.
     pub fn clear(&self, stream: &Option<Name>, key: &ObjectKey) {
         let mut standing = self.standing.lock();
         let Some(ids) = standing.get_mut(stream).filter(|ids| !ids.is_empty()) else { return };
-        let namespace = key.namespace.as_deref();
-        let parts = [Some(&*self.source), namespace, Some(&*key.name)].into_iter().flatten();
-        let id = format!("{}/{}", self.resource_type.plural_and_group(), parts.collect::<Vec<_>>().join("/"));
-        if ids.remove(&id) {
+        let id = self.id(key);
+        if ids.remove(&id).is_some() {
+            self.problems.clear(&scope(&self.source), &id);
+        }
+    }
+
+    /// Nobody watches the type any more, so nobody knows.
+    pub fn forget(&self) {
+        for id in std::mem::take(&mut *self.standing.lock()).into_values().flat_map(BTreeMap::into_keys) {
             self.problems.clear(&scope(&self.source), &id);
         }
     }
@@ -69,7 +87,7 @@ impl Quarantine {
     pub fn keep_only(&self, stream: &Option<Name>, named: &Named) {
         let mut standing = self.standing.lock();
         let Some(ids) = standing.get_mut(stream) else { return };
-        ids.retain(|id| {
+        ids.retain(|id, _| {
             let stays = named.contains(id);
             if !stays {
                 self.problems.clear(&scope(&self.source), id);

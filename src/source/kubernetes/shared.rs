@@ -57,7 +57,7 @@ pub(super) struct Standing {
 
 impl Shared {
     pub fn new(options: Options, env: Env, problems: Problems, catalogue: Catalogue) -> Self {
-        let pool = Pool::new(options.name.clone(), options.access.clone(), options.connect_timeout, env.clone());
+        let pool = Pool::new(&options, env.clone());
         Self { options, env, pool, problems, catalogue, types: Mutex::default(), paged: Mutex::default() }
     }
 

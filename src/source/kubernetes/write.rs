@@ -1,5 +1,7 @@
 //! Requests for one object, to read or to change it: one try each, over the connection for writes, with a deadline.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, header};
 use kube::client::Body;
@@ -82,6 +84,12 @@ fn request(verb: Verb, path: &str, body: Option<&Value>) -> Request<Body> {
     *request.method_mut() = method;
     request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content));
     request
+}
+
+/// A time as `meta/v1` MicroTime.
+pub(super) fn micro_time(since_epoch: Duration) -> String {
+    let micros = i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_microsecond(micros).map(|time| format!("{time:.6}")).unwrap_or_default()
 }
 
 /// What a refusal means to who wanted to write. `resource` is as RBAC spells it, with its subresource.

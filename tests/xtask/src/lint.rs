@@ -21,15 +21,15 @@ pub fn lint(require_advisories: bool) -> Result<()> {
     advisories(&deny, require_advisories)
 }
 
-/// The one part that is written in Go.
+/// The parts that are written in Go.
 fn go_format() -> Result<()> {
-    title("gofmt -l tests/cluster");
+    title("gofmt -l tests/cluster tests/chart");
     let gofmt = cluster::gofmt()?;
-    let formatted = Command::new(&gofmt).args(["-l", "tests/cluster"]).current_dir(root()).output();
+    let formatted = Command::new(&gofmt).args(["-l", "tests/cluster", "tests/chart"]).current_dir(root()).output();
     let formatted = formatted.with_context(|| format!("could not start {}", gofmt.display()))?;
     let said = [formatted.stdout, formatted.stderr].concat();
     if !said.is_empty() {
-        bail!("not formatted, run `gofmt -w tests/cluster`:\n{}", String::from_utf8_lossy(&said).trim());
+        bail!("not formatted, run `gofmt -w tests/cluster tests/chart`:\n{}", String::from_utf8_lossy(&said).trim());
     }
     Ok(())
 }

@@ -62,6 +62,12 @@ enum Command {
     },
     /// Find or fetch Envoy and print its path.
     Envoy,
+    /// Build the program that renders a Helm chart, and print its path or run it: `cargo xtask chart config/deploy/chart`.
+    Chart {
+        /// What to hand to it.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Build the program that runs a real Kubernetes, and print its path or run it: `cargo xtask cluster up`.
     Cluster {
         /// What to hand to it.
@@ -78,6 +84,7 @@ fn main() -> ExitCode {
         // The tests come last: the last line is their sum.
         Command::Ci { require_advisories } => lint::lint(require_advisories).and_then(|()| suite::test(None, &[])),
         Command::Envoy => suite::find_envoy(None).map(|path| println!("{}", path.display())),
+        Command::Chart { arguments } => cluster::chart(&arguments),
         Command::Cluster { arguments } => cluster::cluster(&arguments),
     };
     match done {

@@ -1,4 +1,4 @@
-//! `test`: Envoy and the cluster program first, then every test there is; one that needs them runs, and never skips.
+//! `test`: Envoy, the cluster program and Helm's engine first, then every test there is; one that needs them runs, and never skips.
 //! The last line is the sum.
 
 use std::io::{BufRead as _, BufReader};
@@ -25,7 +25,7 @@ pub fn find_envoy(explicit: Option<PathBuf>) -> Result<PathBuf> {
 pub fn test(envoy: Option<PathBuf>, selection: &[String]) -> Result<()> {
     title("Envoy");
     let envoy = find_envoy(envoy).context("the tests need a real Envoy")?;
-    let cluster = cluster::find_for(selection)?;
+    let programs = cluster::find_for(selection)?;
 
     let mut command = cargo(&["test", "--no-fail-fast"]);
     if selection.is_empty() {
@@ -33,9 +33,7 @@ pub fn test(envoy: Option<PathBuf>, selection: &[String]) -> Result<()> {
     }
     command.args(selection.iter().map(String::as_str));
     command.args(["--", "--include-ignored"]).env("TIDEGATE_ENVOY", &envoy).stdout(Stdio::piped());
-    if let Some(cluster) = cluster {
-        command.env("TIDEGATE_CLUSTER", cluster);
-    }
+    command.envs(programs);
     let shown = shown(&command);
     title(&shown);
     let mut child = command.spawn().with_context(|| format!("could not start {shown}"))?;

@@ -74,6 +74,10 @@ struct Rig {
 }
 
 async fn mk_rig() -> Rig {
+    mk_rig_of(Speaker::default()).await
+}
+
+async fn mk_rig_of(speaker: Speaker) -> Rig {
     let (env, _) = testing::env(1);
     let supervisor = Supervisor::start("test", Strategy::OneForOne, env.clone()).await.unwrap();
     let problems = Problems::default();
@@ -82,7 +86,7 @@ async fn mk_rig() -> Rig {
     source.add_type(&types::http_route());
     factory.add_source(Arc::new(source.clone())).unwrap();
     let informer = factory.register("east", types::http_route(), RegisterOptions::default()).await.unwrap();
-    let writer = StatusWriter::new(&env, &problems, &factory, || OURS.into());
+    let writer = StatusWriter::new(&env, &problems, &factory, move || speaker.clone());
     informer.add_handler("status", Arc::new(writer.clone()), HandlerOptions::default()).await.unwrap();
     factory.start().await.unwrap();
     let registry =
@@ -106,19 +110,24 @@ fn route(name: &str) -> ObjectRef {
 }
 
 fn wanted(truth: Truth) -> Arc<ObjectStatus> {
-    let parent = ParentStatus {
+    wanted_at(&["g"], truth)
+}
+
+fn wanted_at(gateways: &[&str], truth: Truth) -> Arc<ObjectStatus> {
+    let parent = |name: &&str| ParentStatus {
         parent_ref: ParentRef {
             group: "gateway.networking.k8s.io".into(),
             kind: "Gateway".into(),
             namespace: None,
-            name: "g".into(),
+            name: (*name).into(),
             section_name: None,
             port: None,
         },
         controller_name: OURS.into(),
         conditions: vec![Condition::new("Accepted", truth, "R", "", 1)],
     };
-    Arc::new(ObjectStatus { object: route("-"), status: Status::Route(RouteStatus { parents: vec![parent] }) })
+    let parents = gateways.iter().map(parent).collect();
+    Arc::new(ObjectStatus { object: route("-"), status: Status::Route(RouteStatus { parents }) })
 }
 
 async fn settle() {
@@ -243,4 +252,85 @@ async fn a_source_that_ends_is_written_to_no_more() {
     rig.want(true, &[("a", Some(Truth::True))]);
     settle().await;
     assert!(rig.registry.take_writes().is_empty());
+}
+
+impl Rig {
+    /// What became of the Gateways `ours`, `theirs` and `gone` is told, then what is wanted of the route `a`.
+    fn tell(&self, full: bool, gateways: &[(&str, Option<Answers>)], wanted: Option<Arc<ObjectStatus>>) {
+        let keys: Vec<_> = gateways
+            .iter()
+            .map(|(name, answers)| (tidegate_actors::id::ObjectKey::namespaced("east", "n", name), *answers))
+            .collect();
+        self.writer.answers(full, keys.iter().map(|(key, answers)| (key, *answers)));
+        self.writer.apply(full, [(&route("a"), wanted)].into_iter());
+    }
+
+    /// The Gateways at which the route `a` says something.
+    fn parents(&self) -> Vec<String> {
+        let status = self.registry.status("a");
+        let parents = status["parents"].as_array().map(Vec::as_slice).unwrap_or_default();
+        parents.iter().map(|parent| parent["parentRef"]["name"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// Entries of the controller's name, whichever shard wrote them.
+fn said_at(gateways: &[&str]) -> Value {
+    serde_json::to_value(&wanted_at(gateways, Truth::True).status).unwrap()
+}
+
+async fn mk_shard() -> Rig {
+    mk_rig_of(Speaker { is_shard: true, ..Speaker::default() }).await
+}
+
+const HERE: Option<Answers> = Some(Answers::Here);
+const ELSEWHERE: Option<Answers> = Some(Answers::Elsewhere);
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_leaves_what_another_says_and_takes_back_what_is_its_own_or_nobodys() {
+    let rig = mk_shard().await;
+    rig.registry.put("a", &said_at(&["theirs", "old", "gone"]));
+    settle().await;
+    rig.tell(true, &[("ours", HERE), ("old", HERE), ("theirs", ELSEWHERE)], Some(wanted_at(&["ours"], Truth::True)));
+    settle().await;
+    assert_eq!(rig.parents(), ["theirs", "ours"], "that of nobody is taken back by whoever begins to lead");
+    assert_eq!(rig.registry.take_writes(), ["a"]);
+
+    // The Gateway goes to another shard, which speaks there from now on.
+    rig.tell(false, &[("ours", ELSEWHERE)], None);
+    settle().await;
+    assert_eq!(rig.parents(), ["theirs", "ours"]);
+    assert!(rig.registry.take_writes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_never_writes_over_another_in_turns() {
+    let rig = mk_shard().await;
+    rig.registry.put("a", &Value::Null);
+    rig.tell(true, &[("ours", HERE)], Some(wanted_at(&["ours"], Truth::True)));
+    settle().await;
+    rig.registry.take_writes();
+
+    // Another shard speaks at a Gateway that we have not heard of yet.
+    rig.registry.put("a", &said_at(&["ours", "new"]));
+    settle().await;
+    rig.tell(false, &[], Some(wanted_at(&["ours"], Truth::False)));
+    settle().await;
+    assert_eq!(rig.parents(), ["ours", "new"]);
+    assert_eq!(rig.registry.take_writes(), ["a"], "ours, and no more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_takes_back_what_it_said_at_a_gateway_that_is_gone_even_if_that_fails_at_first() {
+    let rig = mk_shard().await;
+    rig.registry.put("a", &Value::Null);
+    rig.tell(true, &[("ours", HERE), ("gone", HERE)], Some(wanted_at(&["ours", "gone"], Truth::True)));
+    settle().await;
+    assert_eq!(rig.parents(), ["ours", "gone"]);
+    *rig.registry.answers.lock() = vec![SinkError::Conflict, SinkError::Conflict, SinkError::Conflict];
+    rig.tell(false, &[("gone", None)], Some(wanted_at(&["ours"], Truth::True)));
+    settle().await;
+    assert_eq!(rig.parents(), ["ours"]);
+    rig.tell(false, &[("ours", None)], None);
+    settle().await;
+    assert_eq!(rig.parents(), [""; 0]);
 }

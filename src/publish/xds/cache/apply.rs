@@ -226,8 +226,11 @@ impl Cache {
         let table = table_of(name);
         match resource {
             Some(new) => {
-                self.hosts_of.entry(table.into()).or_default().insert(name.clone());
-                self.hosts.insert(name.clone(), new)
+                let old = self.hosts.insert(name.clone(), new);
+                if old.is_none() {
+                    self.hosts_of.entry(table.into()).or_default().insert(name.clone());
+                }
+                old
             }
             None => {
                 if let Some(hosts) = self.hosts_of.get_mut(table) {

@@ -94,8 +94,18 @@ impl Checks {
 }
 
 impl Cache {
+    /// The listeners of Gateways that a certificate is for.
+    pub fn listeners_with(&self, certificate: &str) -> Vec<(ObjectRef, Name)> {
+        let chains = self.listeners.values().flat_map(|entry| &entry.model.chains);
+        let using = chains.filter(|chain| match &chain.protocol {
+            Protocol::Https(tls) => tls.certificates.iter().any(|id| id.to_string() == certificate),
+            Protocol::Http => false,
+        });
+        using.flat_map(|chain| chain.listeners.iter().cloned()).collect()
+    }
+
     /// The route objects that lead to a cluster: sorted, each once, the first few.
-    fn objects_leading_to(&self, cluster: &Name) -> Vec<ObjectRef> {
+    pub fn objects_leading_to(&self, cluster: &Name) -> Vec<ObjectRef> {
         let hosts = self.hosts_leading_to(cluster).filter_map(|host| self.hosts.get(host));
         let encodings = hosts.filter_map(|host| match &host.source {
             Source::Host(encoding) => Some(Arc::clone(encoding)),

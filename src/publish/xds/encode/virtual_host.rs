@@ -184,7 +184,7 @@ fn encode_chunk(
     let mut routes = Vec::with_capacity(source.len());
     let mut digest = Digest::EMPTY;
     let mut clusters = Vec::with_capacity(source.len());
-    // A chunk of 64 routes would have to reach 4 GiB to overflow, which no list of matches does.
+    // A chunk would have to reach 4 GiB to overflow, which no list of matches does.
     let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
     for (_, model) in source.iter() {
         let (start, clusters_start) = (bytes.len(), clusters.len());

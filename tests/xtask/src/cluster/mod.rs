@@ -1,5 +1,6 @@
-//! `cluster`: the program that runs a real Kubernetes for the tests, made of `tests/cluster` with Go. It is built once
-//! and kept in the cache under a name that is the hash of all that it is made of.
+//! `cluster`: the program that runs a real Kubernetes for the tests, made of `tests/cluster` with Go; and `chart`, the one
+//! that renders a Helm chart, made of `tests/chart`. Each is built once and kept in the cache under a name that is the
+//! hash of all that it is made of.
 //!
 //! Laws: nothing half-built is ever at its final place; two runs at once build once; what is not used for long is
 //! removed.
@@ -20,11 +21,38 @@ use self::toolchain::Toolchain;
 use crate::locate::LocateOptions;
 use crate::run::{root, shown, title};
 
-/// The program's file in its folder.
-const PROGRAM: &str = "tidegate-cluster";
+/// A program of the tests' own that is written in Go.
+struct Program {
+    /// What it is to people.
+    what: &'static str,
+    /// Its file, in its folder of the cache.
+    file: &'static str,
+    /// That folder, and that of its sources below `tests`.
+    folder: &'static str,
+    /// Names a built one.
+    variable: &'static str,
+    /// Builds it into a folder.
+    build: fn(&build::Go<'_>, &Path) -> Result<()>,
+}
 
-/// The benchmark's client-go peer, beside it. It is a program of its own so that its memory is its own.
-const INFORMER: &str = "tidegate-informer";
+/// Kubernetes itself.
+const CLUSTER: Program = Program {
+    what: "cluster program",
+    file: "tidegate-cluster",
+    folder: "cluster",
+    variable: "TIDEGATE_CLUSTER",
+    // Beside it the benchmark's client-go peer, a program of its own so that its memory is its own.
+    build: |go, folder| go.build_cluster(folder, "tidegate-cluster", "tidegate-informer"),
+};
+
+/// Helm's engine.
+const CHART: Program = Program {
+    what: "chart program",
+    file: "tidegate-chart",
+    folder: "chart",
+    variable: "TIDEGATE_CHART",
+    build: |go, folder| go.build_chart(folder, "tidegate-chart"),
+};
 
 /// How many builds stay in the cache: worktrees at different commits take turns.
 const KEPT: usize = 3;
@@ -32,86 +60,105 @@ const KEPT: usize = 3;
 /// Goes into the hash: change it when the way of building changes.
 const RECIPE: &str = "1";
 
-/// Finds or builds the program and returns its path.
+/// Finds or builds Kubernetes and returns the program's path.
 pub fn find() -> Result<PathBuf> {
-    let options = LocateOptions::from_environment(None);
-    if let Some(named) = std::env::var_os("TIDEGATE_CLUSTER").filter(|named| !named.is_empty()) {
-        let named = PathBuf::from(named);
-        if !named.is_file() {
-            bail!(
-                "TIDEGATE_CLUSTER names {}, which is no file: correct it, or remove it to build one",
-                named.display()
-            );
+    CLUSTER.find()
+}
+
+impl Program {
+    /// Finds or builds it and returns its path.
+    fn find(&self) -> Result<PathBuf> {
+        let Self { what, file, variable, .. } = self;
+        let options = LocateOptions::from_environment(None);
+        if let Some(named) = std::env::var_os(variable).filter(|named| !named.is_empty()) {
+            let named = PathBuf::from(named);
+            if !named.is_file() {
+                bail!("{variable} names {}, which is no file: correct it, or remove it to build one", named.display());
+            }
+            eprintln!("{what} at {} ({variable})", named.display());
+            return Ok(named);
         }
-        eprintln!("cluster program at {} (TIDEGATE_CLUSTER)", named.display());
-        return Ok(named);
-    }
-    let cache = options.cache.context("nowhere to keep the cluster program: set TIDEGATE_CACHE to a directory")?;
-    let folder = cache.join("cluster");
-    fs::create_dir_all(&folder).with_context(|| format!("could not create {}", folder.display()))?;
+        let cache =
+            options.cache.with_context(|| format!("nowhere to keep the {what}: set TIDEGATE_CACHE to a directory"))?;
+        let folder = cache.join(self.folder);
+        fs::create_dir_all(&folder).with_context(|| format!("could not create {}", folder.display()))?;
 
-    let source = root().join("tests/cluster");
-    let toolchain = toolchain(&cache)?;
-    let go = build::Go::new(&source, &toolchain);
-    let place = folder.join(key(&source, &toolchain.version)?);
-    let lock_path = folder.join("lock");
-    let lock = File::create(&lock_path).with_context(|| format!("could not create {}", lock_path.display()))?;
-    lock.lock().with_context(|| format!("could not lock {}", lock_path.display()))?;
-    // Whoever held the lock meanwhile was building the same thing.
-    if !place.join(PROGRAM).is_file() {
-        let staging = folder.join("staging");
-        remove(&staging)?;
-        go.build(&staging, PROGRAM, INFORMER)?;
-        remove(&place)?;
-        fs::rename(&staging, &place).with_context(|| format!("could not rename {}", staging.display()))?;
-    }
-    fs::write(place.join("used"), "").context("could not note that the cluster program is in use")?;
-    prune(&folder, KEPT)?;
-    let program = place.join(PROGRAM);
-    eprintln!("cluster program at {}", program.display());
-    Ok(program)
-}
-
-/// The Go that builds the program.
-fn toolchain(cache: &Path) -> Result<Toolchain> {
-    let module = fs::read_to_string(root().join("tests/cluster/go.mod")).context("could not read go.mod")?;
-    Toolchain::find(&module, cache)
-}
-
-/// The `gofmt` of that Go.
-pub fn gofmt() -> Result<PathBuf> {
-    let cache = LocateOptions::from_environment(None).cache.context("there is no cache: set TIDEGATE_CACHE")?;
-    Ok(toolchain(&cache)?.gofmt())
-}
-
-/// The program for tests. Who runs a selection may need none: then that there is none is only said, and
-/// what needs it fails and says so too.
-pub fn find_for(selection: &[String]) -> Result<Option<PathBuf>> {
-    title("Kubernetes");
-    match find() {
-        Ok(program) => Ok(Some(program)),
-        Err(error) if !selection.is_empty() => {
-            eprintln!("no cluster program, what needs it will fail: {error:#}");
-            Ok(None)
+        let source = root().join("tests").join(self.folder);
+        let toolchain = toolchain(&source, &cache)?;
+        let go = build::Go::new(&source, &toolchain);
+        let place = folder.join(key(&source, &toolchain.version)?);
+        let lock_path = folder.join("lock");
+        let lock = File::create(&lock_path).with_context(|| format!("could not create {}", lock_path.display()))?;
+        lock.lock().with_context(|| format!("could not lock {}", lock_path.display()))?;
+        // Whoever held the lock meanwhile was building the same thing.
+        if !place.join(file).is_file() {
+            let staging = folder.join("staging");
+            remove(&staging)?;
+            (self.build)(&go, &staging)?;
+            remove(&place)?;
+            fs::rename(&staging, &place).with_context(|| format!("could not rename {}", staging.display()))?;
         }
-        Err(error) => Err(error).context("a real Kubernetes is needed"),
+        fs::write(place.join("used"), "").with_context(|| format!("could not note that the {what} is in use"))?;
+        prune(&folder, KEPT)?;
+        let program = place.join(file);
+        eprintln!("{what} at {}", program.display());
+        Ok(program)
     }
 }
 
-/// The command: builds, and prints the path or runs the program with arguments.
-pub fn cluster(arguments: &[String]) -> Result<()> {
-    let program = find()?;
+/// Prints a program's path, or runs it with arguments.
+fn run(program: &Path, arguments: &[String]) -> Result<()> {
     if arguments.is_empty() {
         println!("{}", program.display());
         return Ok(());
     }
-    let mut command = Command::new(&program);
+    let mut command = Command::new(program);
     command.args(arguments);
     let status = command.status().with_context(|| format!("could not start {}", shown(&command)))?;
     if !status.success() {
         bail!("{} ended with {status}", shown(&command));
     }
     Ok(())
+}
+
+/// The Go that builds the module in a folder.
+fn toolchain(source: &Path, cache: &Path) -> Result<Toolchain> {
+    let module = source.join("go.mod");
+    let text = fs::read_to_string(&module).with_context(|| format!("could not read {}", module.display()))?;
+    Toolchain::find(&text, cache)
+}
+
+/// The `gofmt` of the Go that builds Kubernetes.
+pub fn gofmt() -> Result<PathBuf> {
+    let cache = LocateOptions::from_environment(None).cache.context("there is no cache: set TIDEGATE_CACHE")?;
+    Ok(toolchain(&root().join("tests").join(CLUSTER.folder), &cache)?.gofmt())
+}
+
+/// The programs for tests, each with the variable that names it. Who runs a selection may need none: then that there is
+/// none is only said, and what needs it fails and says so too.
+pub fn find_for(selection: &[String]) -> Result<Vec<(&'static str, PathBuf)>> {
+    title("Kubernetes and Helm");
+    let mut found = Vec::new();
+    for program in [CLUSTER, CHART] {
+        match program.find() {
+            Ok(path) => found.push((program.variable, path)),
+            Err(error) if !selection.is_empty() => {
+                eprintln!("no {}, what needs it will fail: {error:#}", program.what);
+            }
+            Err(error) => return Err(error).with_context(|| format!("the {} is needed", program.what)),
+        }
+    }
+    Ok(found)
+}
+
+/// The command: builds, and prints the path or runs the program with arguments.
+pub fn cluster(arguments: &[String]) -> Result<()> {
+    run(&find()?, arguments)
+}
+
+/// The same for Helm's engine.
+pub fn chart(arguments: &[String]) -> Result<()> {
+    run(&CHART.find()?, arguments)
 }
 
 /// The hash of the sources, of which Go builds them, and of how.
