@@ -235,13 +235,19 @@ impl Session {
     /// the listener that would do without their table.
     fn is_held_route_leading_to(&self, cluster: &str) -> bool {
         let [tables, hosts] = [Kind::RouteConfig, Kind::VirtualHost].map(|kind| self.state(kind));
+        let leads = |resource: &Arc<Resource>| resource.routes_to(cluster);
+        if tables.held_goods().chain(hosts.held_goods()).any(leads) {
+            return true;
+        }
+        // Most of the time none does, and then there is no need to look at every host that the client has.
         let lingers = |table: &str| tables.pending.get(table).is_some_and(|pending| pending.lingers);
+        if !tables.pending.values().any(|pending| pending.lingers) {
+            return false;
+        }
         let of_tables = tables.known.iter().filter(|(name, _)| lingers(name));
         let of_hosts = hosts.known.iter().filter(|(name, _)| lingers(table_of(name)));
-        let leads = |resource: &Arc<Resource>| resource.routes_to(cluster);
         // What came with an earlier stream and is not what we have may lead anywhere.
         of_tables.chain(of_hosts).any(|(_, known)| known.resource.as_ref().is_none_or(leads))
-            || tables.held_goods().chain(hosts.held_goods()).any(leads)
     }
 
     fn gates(&self, cache: &Cache, kind: Kind) -> Gates {
