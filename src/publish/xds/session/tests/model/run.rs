@@ -171,10 +171,10 @@ impl Run {
             }
             Step::Late { client, kind, names } => {
                 let names = listed(*kind, *names);
-                if let Some(peer) = self.connected(*client, *kind) {
-                    if peer.client.wants(*kind).requested && !names.contains(&"*".to_owned()) {
-                        peer.client.repeat_itself(*kind, "999999", names);
-                    }
+                let all = names.contains(&"*".to_owned());
+                let peer = self.connected(*client, *kind).filter(|peer| peer.client.wants(*kind).requested);
+                if let Some(peer) = peer.filter(|_| !all) {
+                    peer.client.repeat_itself(*kind, "999999", names);
                 }
             }
             Step::Deliver(client) => drop(self.deliver(*client)?),
