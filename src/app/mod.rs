@@ -7,6 +7,7 @@
 //! ├─ xds, json, status        publishers
 //! ├─ rejections, events       what proxies reject and what people should see
 //! ├─ gateway                  the correlation
+//! ├─ snapshot                 what is kept for the next start
 //! ├─ stores/SOURCE/TYPE       one store a resource type
 //! ├─ scanner-SOURCE           what a source needs to run
 //! ├─ sources/SOURCE/TYPE      one reflector a resource type
@@ -32,6 +33,8 @@ mod refusals;
 
 mod run;
 
+mod snapshot;
+
 mod sources;
 
 pub use offline::{check, translate};
@@ -41,14 +44,16 @@ pub use run::run;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use parking_lot::{Mutex, RwLock};
-use tidegate_actors::correlation::Correlation;
+use tidegate_actors::correlation::{Correlation, Gate};
 use tidegate_actors::env::Env;
 use tidegate_actors::id::Name;
 use tidegate_actors::informer::InformerFactory;
+use tidegate_actors::persistence::Persistence;
 use tidegate_actors::problem::Problems;
 use tidegate_actors::supervisor::{ChildSpec, Strategy, Supervisor};
 
@@ -82,6 +87,8 @@ pub struct App {
     pub supervisor: Supervisor,
     /// Resource types, their stores and listers.
     pub factory: InformerFactory,
+    /// Keeps what they hold for the next start, if anything does.
+    pub persistence: Option<Persistence>,
     /// The gateway's correlation.
     pub correlation: Correlation<Outputs>,
     /// The xDS publisher with its clients.
@@ -124,7 +131,10 @@ impl App {
     pub async fn start(tidegate: &Tidegate, config: &Config, hooks: &Hooks, env: Env) -> anyhow::Result<Self> {
         let problems = Problems::default();
         let supervisor = Supervisor::start("tidegate", Strategy::OneForOne, env.clone()).await?;
-        let factory = InformerFactory::new(env.clone(), supervisor.clone(), problems.clone());
+        // First of all, since it is read ahead while the rest is put together.
+        let persistence = snapshot::open(tidegate, config, &env, &problems).await?;
+        let (of_env, of_problems) = (env.clone(), problems.clone());
+        let factory = InformerFactory::with_persistence(of_env, supervisor.clone(), of_problems, persistence.clone());
         let token = token::establish(&config.admin, &config.data_dir, &env)?;
         let admin = AdminServer::bind(&config.admin, &config.limits, &env).await?;
         let xds_socket = config.xds.unix_socket.clone().unwrap_or_else(|| config.data_dir.join("xds.sock"));
@@ -133,7 +143,9 @@ impl App {
 
         let catalogue = Types::new(&factory, &tidegate.catalogue);
         let settings = Arc::new(RwLock::new(settings(config)));
-        let correlation = correlation(config, &settings, &env, &problems, &factory);
+        let assembled = Arc::new(AtomicBool::new(false));
+        let gate = gate::gate(&factory, &config.gateway.required_types, &assembled);
+        let correlation = correlation(&settings, &env, &problems, gate);
         let told = settings.clone();
         let writer = StatusWriter::new(&env, &problems, &factory, move || speaker(&told.read()));
         let told = settings.clone();
@@ -157,6 +169,7 @@ impl App {
             problems,
             supervisor,
             factory,
+            persistence,
             correlation,
             xds,
             token,
@@ -174,9 +187,14 @@ impl App {
         }
         app.add(app.correlation.spec("gateway").escalate(true)).await?;
         app.add_correlations(tidegate, config).await?;
+        if let Some(persistence) = &app.persistence {
+            app.add(persistence.spec("snapshot")).await?;
+        }
         for source in &config.sources {
             app.add_source(tidegate, config, source).await?;
         }
+        assembled.store(true, Ordering::SeqCst);
+        app.correlation.check_gate();
         app.factory.start().await?;
         app.watches.restore(&app.problems).await;
         app.add(gate::watcher(&app.factory, &app.correlation)).await?;
@@ -225,7 +243,7 @@ impl App {
     fn admin_state(&self, tidegate: &Tidegate, config: &Config, hooks: &Hooks, catalogue: Types) -> AdminState {
         let (xds, model, clients, statuses) =
             (self.xds.clone(), self.model.clone(), self.xds.clone(), self.statuses.clone());
-        let (metrics, factory) = (hooks.metrics.clone(), self.factory.clone());
+        let (metrics, factory, kept) = (hooks.metrics.clone(), self.factory.clone(), self.persistence.clone());
         AdminState {
             actors: Arc::new(self.supervisor.clone()),
             catalogue: Arc::new(catalogue),
@@ -242,6 +260,7 @@ impl App {
             proxies: Arc::new(move || serde_json::to_value(clients.clients()).unwrap_or_default()),
             metrics: Arc::new(move || {
                 factory.record_metrics();
+                kept.iter().for_each(Persistence::record_metrics);
                 metrics.as_ref().map(crate::admin::metrics::render).unwrap_or_default()
             }),
             watches: self.watches.clone(),
@@ -279,14 +298,7 @@ fn speaker(settings: &Settings) -> Speaker {
     Speaker { controller: settings.controller.clone(), is_shard: settings.shard.is_part() }
 }
 
-fn correlation(
-    config: &Config,
-    settings: &Arc<RwLock<Settings>>,
-    env: &Env,
-    problems: &Problems,
-    factory: &InformerFactory,
-) -> Correlation<Outputs> {
-    let gate = gate::gate(factory, &config.gateway.required_types);
+fn correlation(settings: &Arc<RwLock<Settings>>, env: &Env, problems: &Problems, gate: Gate) -> Correlation<Outputs> {
     let settings = settings.clone();
     Correlation::new("gateway", env, problems, gate, move |graph| correlate::build(graph, &settings.read()))
 }

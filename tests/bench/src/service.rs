@@ -57,18 +57,32 @@ impl Service {
         let admin = free_address();
         let config = format!(
             "admin:\n  address: {admin}\nxds:\n  address: {}\nproxy:\n  managed: false\nlog:\n  level: warn\n\
-             data_dir: {}\nsources:\n  - {{ {source} }}\n",
+             snapshot:\n  key_file: key\ndata_dir: {}\nsources:\n  - {{ {source} }}\n",
             free_address(),
             folder.path().join("data").display(),
         );
         let path = folder.path().join("tidegate.yaml");
         fs::write(&path, config).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let program = std::env::current_exe().unwrap_or_else(|error| panic!("which program is this: {error}"));
-        let mut command = Command::new(program);
-        command.args(["run", "--config"]).arg(&path).env(CHILD, "1").stdin(Stdio::null());
-        let started = Instant::now();
-        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        // 32 bytes in base64; there is no secret to keep.
+        let key = folder.path().join("key");
+        fs::write(&key, "A".repeat(43) + "=").unwrap_or_else(|error| panic!("{}: {error}", key.display()));
+        let (child, started) = spawn(&path);
         Self { child, admin, started, folder }
+    }
+
+    /// Ends it as the system does when memory is short.
+    pub fn kill(&mut self) {
+        // It may have ended by itself, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it once more, after it was ended.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_again(&mut self) {
+        (self.child, self.started) = spawn(&self.folder.path().join("tidegate.yaml"));
     }
 
     /// Waits until it is ready, and says how long that took from its start.
@@ -180,15 +194,22 @@ impl Service {
     }
 }
 
+fn spawn(config: &Path) -> (Child, Instant) {
+    let program = std::env::current_exe().unwrap_or_else(|error| panic!("which program is this: {error}"));
+    let mut command = Command::new(program);
+    command.args(["run", "--config"]).arg(config).env(CHILD, "1").stdin(Stdio::null());
+    let started = Instant::now();
+    let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    (child, started)
+}
+
 fn routes_of(types: &[Value]) -> Option<u64> {
     types.iter().find(|of| of["kind"] == "HTTPRoute").and_then(|of| of["objects"].as_u64())
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It may have ended by itself, which is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 
