@@ -27,6 +27,11 @@ mod slot;
 
 mod writer;
 
+/// For the fuzz targets.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+
 #[cfg(all(test, feature = "testing"))]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;

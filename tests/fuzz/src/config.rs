@@ -61,7 +61,9 @@ fn tokens(text: &str) -> Vec<String> {
     if let Ok(value) = serde_saphyr::from_str::<Value>(text) {
         texts(&value["admin"]["token"], &mut found);
     }
-    found.retain(|token| token.starts_with(CANARY) && token.len() > CANARY.len() + 4 && text.matches(&**token).count() == 1);
+    found.retain(|token| {
+        token.starts_with(CANARY) && token.len() > CANARY.len() + 4 && text.matches(&**token).count() == 1
+    });
     found
 }
 

@@ -81,7 +81,13 @@ fn same_in_all_styles(mut value: Value) {
     block(&value, 0, &mut blocks);
     for (path, text) in [("a.json", &pretty), ("a.yaml", &text), ("a.yaml", &pretty), ("a.yaml", &blocks)] {
         let found = read(&[(&format!("{FOLDER}/{path}"), text.as_bytes())]);
-        assert_eq!(content(&found), content(&expected), "{path}:\n{text}\n{:?} {:?}", found.problems, expected.problems);
+        assert_eq!(
+            content(&found),
+            content(&expected),
+            "{path}:\n{text}\n{:?} {:?}",
+            found.problems,
+            expected.problems
+        );
         assert_eq!(found.unknown, expected.unknown);
     }
 }
@@ -107,9 +113,9 @@ fn is_plain(value: &Value) -> bool {
     match value {
         Value::String(text) => plain(text),
         Value::Array(items) => items.iter().all(is_plain),
-        Value::Object(fields) => fields.iter().all(|(key, value)| {
-            key.len() <= 256 && key != "<<" && plain(key) && is_plain(value)
-        }),
+        Value::Object(fields) => {
+            fields.iter().all(|(key, value)| key.len() <= 256 && key != "<<" && plain(key) && is_plain(value))
+        }
         Value::Number(number) => number.is_i64() || number.is_u64(),
         _ => true,
     }

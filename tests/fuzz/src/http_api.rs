@@ -223,9 +223,10 @@ async fn ask(router: &Router, service: &Service, input: &mut Input<'_>) {
         5 => Some(input.text()),
         _ => None,
     };
-    let right = token.as_deref().and_then(|token| token.split_once(' ')).is_some_and(|(scheme, token)| {
-        scheme.eq_ignore_ascii_case("bearer") && token.trim() == TOKEN
-    });
+    let right = token
+        .as_deref()
+        .and_then(|token| token.split_once(' '))
+        .is_some_and(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && token.trim() == TOKEN);
     if let Some(Ok(token)) = token.as_deref().map(HeaderValue::from_str) {
         request = request.header(header::AUTHORIZATION, token);
     }

@@ -29,6 +29,8 @@ pub mod config;
 
 pub mod xds_request;
 
+pub mod snapshot;
+
 pub mod http_api;
 
 pub mod selector;
@@ -63,6 +65,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "directory_document", run: directory_document::run },
     Target { name: "config", run: config::run },
     Target { name: "xds_request", run: xds_request::run },
+    Target { name: "snapshot", run: snapshot::run },
     Target { name: "http_api", run: http_api::run },
     Target { name: "selector", run: selector::run },
     Target { name: "regex", run: regex::run },

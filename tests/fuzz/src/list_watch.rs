@@ -76,7 +76,7 @@ pub fn run(data: &[u8]) {
         rig.happen(&mut input);
     }
     // From here on nothing fails.
-    for _ in 0..64 {
+    for _ in 0..4096 {
         if rig.is_up_to_date() {
             break;
         }

@@ -80,10 +80,8 @@ fn any_candidate(input: &mut Input<'_>) -> Candidate {
 }
 
 fn place(of: &Candidate) -> Precedence {
-    let object = ObjectRef {
-        resource_type: types::http_route(),
-        key: ObjectKey::namespaced(of.source, of.namespace, of.name),
-    };
+    let object =
+        ObjectRef { resource_type: types::http_route(), key: ObjectKey::namespaced(of.source, of.namespace, of.name) };
     let (parents, hostnames, rules) = Default::default();
     let route = View { object, generation: 1, created: of.created, spec: HttpRoute { parents, hostnames, rules } };
     let tests = |count: usize| (0..count).map(|n| (format!("n{n}").into(), ValueTest::Exact("v".into()))).collect();

@@ -162,10 +162,13 @@ fn rule(input: &mut Input<'_>) -> Value {
     let mut rule = json!({"matches": [matching]});
     match input.below(8) {
         0 => {
-            rule["filters"] = json!([{"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 301}}]);
+            rule["filters"] =
+                json!([{"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 301}}]);
             return rule;
         }
-        1 => rule["filters"] = json!([{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"remove": ["x-b"]}}]),
+        1 => {
+            rule["filters"] = json!([{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"remove": ["x-b"]}}])
+        }
         2 => rule["filters"] = json!([{"type": "URLRewrite", "urlRewrite": {"hostname": "c.example.com"}}]),
         _ => {}
     }

@@ -138,7 +138,8 @@ impl Rig {
         let kind = input.one_of(&Kind::ALL);
         self.everything.insert(kind);
         self.lose(kind, |_| true);
-        let names = if self.sotw { self.session.state(kind).names.iter().map(ToString::to_string).collect() } else { vec![] };
+        let names =
+            if self.sotw { self.session.state(kind).names.iter().map(ToString::to_string).collect() } else { vec![] };
         self.request(kind, Asking { subscribe: [vec!["*".to_owned()], names].concat(), ..Asking::default() });
     }
 
@@ -379,8 +380,9 @@ fn edit(update: Update, input: &mut Input<'_>) -> Update {
         }
         0 => update.no_service(service),
         1 => {
-            let addresses: Vec<SocketAddr> =
-                (0..input.below(3)).map(|_| SocketAddr::from((Ipv4Addr::new(10, 0, 0, input.byte() % 4), 80))).collect();
+            let addresses: Vec<SocketAddr> = (0..input.below(3))
+                .map(|_| SocketAddr::from((Ipv4Addr::new(10, 0, 0, input.byte() % 4), 80)))
+                .collect();
             // Of a Service that is not there nobody has endpoints.
             update.cluster(mk_cluster(service)).endpoints(mk_endpoints(service, &addresses))
         }
@@ -388,11 +390,7 @@ fn edit(update: Update, input: &mut Input<'_>) -> Update {
             let (table, domain) = (mk_table(input.one_of(&PORTS)), input.one_of(&DOMAINS));
             let path = PathMatch::Prefix(input.one_of(&["/", "/a"]).into());
             let routes = there.then(|| mk_route("r", path, mk_forward(service)));
-            if choice & 64 == 0 {
-                update.host(mk_host(&table, domain, routes))
-            } else {
-                update.no_host(&table, domain)
-            }
+            if choice & 64 == 0 { update.host(mk_host(&table, domain, routes)) } else { update.no_host(&table, domain) }
         }
         3 => {
             let port = input.one_of(&PORTS);

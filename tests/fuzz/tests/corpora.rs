@@ -62,7 +62,8 @@ fn every_file_of_a_corpus_passes_its_target() {
     let failed: Vec<String> = std::thread::scope(|scope| {
         let run = |target: &'static Target| {
             let files = corpus(target);
-            let bad = files.into_iter().filter(|(_, content)| std::panic::catch_unwind(|| (target.run)(content)).is_err());
+            let bad =
+                files.into_iter().filter(|(_, content)| std::panic::catch_unwind(|| (target.run)(content)).is_err());
             bad.map(|(path, _)| path.display().to_string()).collect::<Vec<_>>()
         };
         let threads: Vec<_> = TARGETS.iter().map(|target| scope.spawn(move || run(target))).collect();

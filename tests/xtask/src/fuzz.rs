@@ -84,7 +84,8 @@ pub fn fuzz(names: &[String], seconds: u64) -> Result<()> {
             });
         }
     });
-    let outcomes: Result<Vec<Outcome>> = done.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).into_iter().collect();
+    let outcomes: Result<Vec<Outcome>> =
+        done.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).into_iter().collect();
     let failures: Vec<String> =
         outcomes?.into_iter().filter_map(|outcome| Some(format!("{}: {}", outcome.name, outcome.failure?))).collect();
     if failures.is_empty() {
@@ -127,7 +128,8 @@ fn build(host: &str, place: &Path) -> Result<()> {
             compiler.to_string_lossy()
         );
     }
-    let mut command = cargo(&["build", "--package", PACKAGE.0, "--bins", "--features", "libfuzzer", "--profile", "fuzz"]);
+    let mut command =
+        cargo(&["build", "--package", PACKAGE.0, "--bins", "--features", "libfuzzer", "--profile", "fuzz"]);
     command.args(["--target", host]).arg("--target-dir").arg(place);
     let own = std::env::var("RUSTFLAGS").unwrap_or_default();
     command.env("RUSTFLAGS", format!("{} {own}", INSTRUMENTED.join(" ")).trim_end());
@@ -169,7 +171,8 @@ fn found_something(name: &str, program: &Path, lines: &[String], log: &Path) -> 
     let marker = "Test unit written to ";
     let unit = lines.iter().rev().find_map(|line| line.split_once(marker).map(|(_, path)| path.trim().to_owned()));
     let panicked = lines.iter().position(|line| line.contains("panicked at"));
-    let words = panicked.map_or(String::new(), |at| lines[at..].iter().take(8).map(|line| format!("\n    {line}")).collect());
+    let words =
+        panicked.map_or(String::new(), |at| lines[at..].iter().take(8).map(|line| format!("\n    {line}")).collect());
     match unit {
         Some(unit) => format!(
             "it fails on {unit}{words}\n  replay it with: {} {unit}\n  once it is mended, keep it with: cp {unit} {}/corpus/{name}/",
@@ -238,7 +241,10 @@ mod tests {
                     artifact_prefix='x/'; Test unit written to x/crash-1";
         let told = found_something("config", Path::new("bin/config"), &mk_lines(said), Path::new("log"));
         assert!(told.contains("src/a.rs:7:5") && told.contains("it is wrong"), "{told}");
-        assert!(told.contains("bin/config x/crash-1") && told.contains("cp x/crash-1 tests/fuzz/corpus/config/"), "{told}");
+        assert!(
+            told.contains("bin/config x/crash-1") && told.contains("cp x/crash-1 tests/fuzz/corpus/config/"),
+            "{told}"
+        );
         let told = found_something("config", Path::new("bin/config"), &mk_lines("Killed"), Path::new("its/log"));
         assert!(told.contains("its/log"), "{told}");
     }

@@ -15,7 +15,7 @@ const CARGO_DENY: &str = "0.20.2";
 pub fn lint(require_advisories: bool) -> Result<()> {
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     // All features but that of libFuzzer, which is C++: who looks for lints needs no compiler for it.
-    let features = ["--features", "tidegate/fuzzing,tidegate-actors/testing"];
+    let features = ["--features", "tidegate/fuzzing,tidegate-actors/fuzzing,tidegate-actors/testing"];
     run(cargo(&["clippy", "--workspace", "--all-targets"]).args(features).args(["--", "-D", "warnings"]))?;
     go_format()?;
     let deny = cargo_deny()?;

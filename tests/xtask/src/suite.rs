@@ -8,9 +8,9 @@ use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{cluster, fuzz};
 use crate::locate::{LocateOptions, locate};
 use crate::run::{cargo, shown, title};
+use crate::{cluster, fuzz};
 
 /// Finds or fetches Envoy, in the way the product does.
 pub fn find_envoy(explicit: Option<PathBuf>) -> Result<PathBuf> {
