@@ -29,7 +29,7 @@ struct Rig {
 
 /// Edits, and now and then a commit.
 pub fn run(data: &[u8]) {
-    let mut input = Input::new(&data[..data.len().min(512)]);
+    let mut input = Input::new(&data[..data.len().min(256)]);
     let mut lived = Rig::new();
     let port = OutputPort::new("xds", &lived.env, OutputBuffer::default());
     let mut steps = Steps::default();

@@ -17,42 +17,45 @@ use tidegate_actors::id::{ResourceType, Scope};
 use tidegate_actors::testing::{MemoryDisk, VirtualClock};
 
 const FOLDER: &str = "/manifests";
-const BYSTANDER: &str = "the-bystander";
-const GOOD: &str =
-    r#"{"apiVersion":"example.com/v1","kind":"Thing","metadata":{"name":"the-bystander","namespace":"demo"}}"#;
 
 /// The first byte says how the rest, a file, is named.
 pub fn run(data: &[u8]) {
     let Some((form, file)) = data.split_first() else { return };
-    let json = form & 1 == 1;
-    survives(file, json);
+    survives(file, form & 1 == 1);
     if let Ok(value) = serde_json::from_slice::<Value>(file) {
         same_in_all_styles(value);
     }
 }
 
 fn survives(file: &[u8], json: bool) {
-    let named = |extension: &str| format!("{FOLDER}/a.{extension}");
-    let path = named(if json { "json" } else { "yaml" });
-    let alone = read(&[(&path, file)]);
-    check_places(&alone, file);
+    let path = if json { "/manifests/a.json" } else { "/manifests/a.yaml" };
+    let beside = read(&[(path, file), ("/manifests/b.yaml", bystander("beside").as_bytes())]);
+    check_places(&beside, file);
     if String::from_utf8_lossy(file).contains("bystander") {
         // Another definition of the object, or one that is written so that we cannot tell.
         return;
     }
-    let beside = read(&[(&path, file), ("/manifests/b.yaml", GOOD.as_bytes())]);
-    assert!(has_bystander(&beside), "lost with the file before it");
-    let separator: &[u8] = if json { b"\n" } else { b"\n...\n---\n" };
-    let before = [GOOD.as_bytes(), separator, file].concat();
-    assert!(has_bystander(&read(&[(&path, &before)])), "lost with what is behind it");
-    if !json {
-        let behind = [file, separator, GOOD.as_bytes()].concat();
-        assert!(has_bystander(&read(&[(&path, &behind)])), "lost with what is before it");
+    assert!(has_bystander(&beside, "beside"), "lost with the file before it");
+    let (before, behind) = (bystander("before"), bystander("behind"));
+    if json {
+        // What is behind a place that is not JSON is lost, and said to be.
+        let within = read(&[(path, &[before.as_bytes(), file].concat())]);
+        assert!(has_bystander(&within, "before"), "lost with what is behind it");
+        return;
     }
+    let separator = b"\n...\n---\n";
+    let within = read(&[(path, &[before.as_bytes(), separator, file, separator, behind.as_bytes()].concat())]);
+    assert!(has_bystander(&within, "before"), "lost with what is behind it");
+    assert!(has_bystander(&within, "behind"), "lost with what is before it");
 }
 
-fn has_bystander(loaded: &Loaded) -> bool {
-    loaded.objects.values().flatten().any(|object| &*object.key().name == BYSTANDER)
+fn bystander(place: &str) -> String {
+    let metadata = format!(r#""metadata":{{"name":"bystander-{place}","namespace":"demo"}}"#);
+    format!(r#"{{"apiVersion":"example.com/v1","kind":"Thing",{metadata}}}"#)
+}
+
+fn has_bystander(loaded: &Loaded, place: &str) -> bool {
+    loaded.objects.values().flatten().any(|object| object.key().name.strip_prefix("bystander-") == Some(place))
 }
 
 fn check_places(loaded: &Loaded, file: &[u8]) {
@@ -159,6 +162,13 @@ fn read(files: &[(&str, &[u8])]) -> Loaded {
 }
 
 fn catalogue() -> Catalogue {
+    thread_local! {
+        static KNOWN: Catalogue = known();
+    }
+    KNOWN.with(Catalogue::clone)
+}
+
+fn known() -> Catalogue {
     let mut catalogue = Catalogue::new();
     for kind in resource::kinds() {
         let (resource_type, fails_closed) = (kind.resource_type, kind.fails_closed);

@@ -106,7 +106,8 @@ impl Rig {
             5 => {
                 // Somebody else's object: the version goes on.
                 self.version += 1;
-                self.compacted = self.version.saturating_sub(u64::from(input.byte() % 8));
+                let old = self.version.saturating_sub(u64::from(input.byte() % 8));
+                self.compacted = self.compacted.max(old);
                 self.history.retain(|(at, ..)| *at > self.compacted);
             }
             6..=13 => self.tell(input.byte() % 8 == 7),

@@ -44,7 +44,7 @@ pub fn run(data: &[u8]) {
         for other in all.iter().rev().take(8) {
             assert_eq!(place.cmp(&self::place(other)), specified(&candidate, other), "{candidate:?} {other:?}");
         }
-        let value = (input.byte() % 4 != 0).then_some(all.len());
+        let value = (!input.byte().is_multiple_of(4)).then_some(all.len());
         seq = seq.edited([(place.clone(), value.map(Arc::new))]);
         match value {
             Some(value) => map.insert(place, value),

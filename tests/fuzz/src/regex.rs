@@ -85,7 +85,8 @@ pub fn run(data: &[u8]) {
         for (header, query) in [(header, header), ("", ""), (path, path)] {
             let asked = Asked { path, header, query };
             let expected = meant(&route.matching, &asked, compiled.as_ref());
-            assert_eq!(envoy_matches(&told, &asked), expected, "{path:?} {header:?}: {:?} as {told:?}", route.matching);
+            let matches = envoy_matches(&told, &asked, pattern, compiled.as_ref());
+            assert_eq!(matches, expected, "{path:?} {header:?}: {:?} as {told:?}", route.matching);
             if expected && let Some(rewrite) = &rewrite {
                 let found = envoy_rewrites(&told, &action, path);
                 assert_eq!(one_slash(&found), one_slash(&rewritten(rewrite, &route.matching.path, path)), "{path:?}");
@@ -156,7 +157,8 @@ fn meant(matching: &Match, asked: &Asked<'_>, regex: Option<&Regex>) -> bool {
 }
 
 /// Envoy's words.
-fn envoy_matches(told: &RouteMatch, asked: &Asked<'_>) -> bool {
+fn envoy_matches(told: &RouteMatch, asked: &Asked<'_>, pattern: &str, regex: Option<&Regex>) -> bool {
+    let holds = |matcher: &StringMatcher, value: &str| holds(matcher, value, pattern, regex);
     let path = match told.path_specifier.as_ref().expect("every route has one") {
         PathSpecifier::Path(path) => path == asked.path,
         PathSpecifier::Prefix(prefix) => asked.path.starts_with(&**prefix),
@@ -165,7 +167,10 @@ fn envoy_matches(told: &RouteMatch, asked: &Asked<'_>) -> bool {
             let rest = asked.path.strip_prefix(&**prefix);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         }
-        PathSpecifier::SafeRegex(regex) => is_all(&compile(&regex.regex), asked.path),
+        PathSpecifier::SafeRegex(told) => {
+            assert_eq!(told.regex, pattern, "as it was written");
+            is_all(regex.expect("it was let through"), asked.path)
+        }
         other => panic!("nobody asked for {other:?}"),
     };
     let headers = told.headers.iter().all(|header| match header.header_match_specifier.as_ref() {
@@ -179,11 +184,14 @@ fn envoy_matches(told: &RouteMatch, asked: &Asked<'_>) -> bool {
     path && headers && query
 }
 
-fn holds(matcher: &StringMatcher, value: &str) -> bool {
+fn holds(matcher: &StringMatcher, value: &str, pattern: &str, regex: Option<&Regex>) -> bool {
     assert!(!matcher.ignore_case);
     match matcher.match_pattern.as_ref() {
         Some(MatchPattern::Exact(text)) => text == value,
-        Some(MatchPattern::SafeRegex(regex)) => is_all(&compile(&regex.regex), value),
+        Some(MatchPattern::SafeRegex(told)) => {
+            assert_eq!(told.regex, pattern, "as it was written");
+            is_all(regex.expect("it was let through"), value)
+        }
         other => panic!("nobody asked for {other:?}"),
     }
 }
