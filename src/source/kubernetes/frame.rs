@@ -81,7 +81,8 @@ fn split(line: &[u8]) -> Option<(Change, &[u8])> {
         [(Change::Applied, &b"ADDED"[..]), (Change::Applied, b"MODIFIED"), (Change::Deleted, b"DELETED")]
             .into_iter()
             .find_map(|(change, word)| Some((change, rest.strip_prefix(word)?)))?;
-    Some((change, rest.strip_prefix(br#"","object":"#)?))
+    // White space around it belongs to the frame, and is not kept with the object.
+    Some((change, rest.strip_prefix(br#"","object":"#)?.trim_ascii()))
 }
 
 fn read_slowly(line: &[u8], decoder: &Decoder) -> Frame {
@@ -164,6 +165,18 @@ mod tests {
             assert_eq!(spell(format!("{{\"type\":\"{kind}\",\"object\":{object}}}\r").as_bytes()), said);
             assert_eq!(spell(format!(r#" {{ "object" : {object} , "type" : "{kind}" }}"#).as_bytes()), said);
             assert_eq!(spell(format!(r#"{{"type":"{kind}","object":{object},"more":1}}"#).as_bytes()), said);
+        }
+    }
+
+    #[test]
+    fn white_space_around_an_object_is_not_kept_with_it() {
+        let things = ResourceType::new("", "v1", "Thing", "things", Scope::Cluster);
+        let object = r#"{"metadata":{"name":"a"}}"#;
+        for line in [format!("{{\"type\":\"ADDED\",\"object\": {object}  }}"), format!(" {{\"type\":\"ADDED\",\"object\": {object} }}")] {
+            match read(line.as_bytes(), &Decoder::new("c".into(), things.clone())) {
+                Frame::Applied(read) => assert_eq!(read.raw(), object.as_bytes(), "{line}"),
+                other => panic!("{other:?}"),
+            }
         }
     }
 

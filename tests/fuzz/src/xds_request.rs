@@ -105,8 +105,11 @@ impl Rig {
         self.cache.commit(step);
         // What is gone may come back as it was.
         let view = View { scope: Scope::All, inline: self.sotw };
-        let gone = self.has.keys().filter(|(kind, name)| self.cache.get(*kind, name, &view).is_none());
-        self.again.extend(gone.cloned());
+        let waiting = self.waiting.values().flat_map(|response| &response.resources);
+        let waiting = waiting.map(|resource| (resource.kind, resource.name.to_string()));
+        let gone = self.has.keys().cloned().chain(waiting);
+        let gone: Vec<_> = gone.filter(|(kind, name)| self.cache.get(*kind, name, &view).is_none()).collect();
+        self.again.extend(gone);
         self.session.on_change(&self.cache, self.now);
     }
 
