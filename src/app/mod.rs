@@ -276,6 +276,10 @@ fn xds_options(config: &Config, socket: &std::path::Path) -> xds::Options {
         unix: Some(socket.to_owned()),
         allow_all: config.xds.allow_unscoped,
         max_clients: config.xds.max_clients as usize,
+        max_subscriptions: config.xds.max_subscriptions as usize,
+        // What does not fit is more than any machine that this runs on can hold.
+        max_request_bytes: usize::try_from(config.xds.max_request_size.bytes()).unwrap_or(usize::MAX),
+        first_request: *config.xds.first_request_timeout,
         keepalive: *config.xds.keepalive_interval,
         keepalive_timeout: *config.xds.keepalive_timeout,
         ..xds::Options::default()

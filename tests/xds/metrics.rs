@@ -108,4 +108,14 @@ async fn who_is_refused_is_counted_with_the_reason() {
     unscoped.subscribe(Kind::Cluster, &[]).await;
     unscoped.try_next().await.unwrap_err();
     assert_eq!(refused("scope"), 1.0);
+
+    let options = Options { max_subscriptions: 1, max_request_bytes: 1_000, ..Options::default() };
+    let server = Server::with(options).await;
+    server.apply(Update::to(1));
+    for (reason, names) in [("subscriptions", vec!["a", "b"]), ("request_size", vec![&*"x".repeat(2_000)])] {
+        let mut greedy = DeltaClient::start(server.address, mk_node("one", None)).await;
+        greedy.subscribe(Kind::Endpoints, &names).await;
+        greedy.try_next().await.unwrap_err();
+        assert_eq!(refused(reason), 1.0, "{reason}");
+    }
 }
