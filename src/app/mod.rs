@@ -295,6 +295,7 @@ fn settings(config: &Config) -> Settings {
         },
         bind: config.proxy.bind,
         sources: config.sources.iter().map(|source| source.name.as_str().into()).collect(),
+        max_routes: config.limits.routes_per_gateway as usize,
     }
 }
 

@@ -15,6 +15,7 @@ use super::{Outputs, Settings, build};
 use crate::resource::types;
 
 mod conflicts;
+mod crowds;
 mod shards;
 mod unreadable;
 
