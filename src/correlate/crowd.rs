@@ -64,7 +64,7 @@ pub(super) struct Crowds {
     pub statuses: Collection<ObjectRef, ObjectStatus>,
 }
 
-/// Adds this to a graph. `hosts` are the routes of each virtual host.
+/// Adds this to a graph. `hosts` are the routes of each virtual host; `bare` are those that are there without any.
 pub(super) fn crowds(
     graph: &mut Graph,
     settings: &Arc<Settings>,
@@ -72,6 +72,7 @@ pub(super) fn crowds(
     gateways: Gateways,
     routes: Routes,
     hosts: Collection<HostKey, Seq<Precedence, Route>>,
+    bare: Collection<VirtualHostId, VirtualHost>,
 ) -> Crowds {
     let limit = settings.max_routes;
     let refused = graph.correlate("routes without room", gateways.known, move |ctx, key, known| {
@@ -130,7 +131,10 @@ pub(super) fn crowds(
         let Some(all) = ctx.fetch(hosts, host) else { return Vec::new() };
         let refused: std::collections::BTreeSet<&ObjectKey> = refused.iter().map(|(route, _)| route).collect();
         let rest = all.iter().filter(|(_, route)| !refused.contains(&route.origin.key)).cloned();
-        vec![(host.id.clone(), virtual_host::with_routes(host, &rest.collect()))]
+        let rest: Seq<Precedence, Route> = rest.collect();
+        let bare = if rest.is_empty() { ctx.fetch(bare, &host.id) } else { None };
+        let less = bare.map_or_else(|| virtual_host::with_routes(host, &rest), |bare| (*bare).clone());
+        vec![(host.id.clone(), less)]
     });
     Crowds { virtual_hosts, statuses }
 }

@@ -96,10 +96,14 @@ pub fn build(graph: &mut Graph, settings: &Settings) -> Outputs {
     let hosts = graph.group("routes of virtual hosts", routes.entries, |(host, place), route| {
         (host.clone(), place.clone(), route.clone())
     });
-    let crowds = crowd::crowds(graph, &settings, sources, gateways, routes, hosts);
+    let bare = graph.correlate("bare virtual hosts", gateways.seats, |_, socket, seats| {
+        let hosts = socket::bare_hosts(socket, seats).into_iter();
+        hosts.map(|(id, host)| (id.clone(), virtual_host::bare(id, &host))).collect()
+    });
+    let crowds = crowd::crowds(graph, &settings, sources, gateways, routes, hosts, bare);
     Outputs {
         listeners,
-        virtual_hosts: virtual_hosts(graph, gateways, hosts, crowds),
+        virtual_hosts: virtual_hosts(graph, hosts, bare, crowds),
         clusters,
         endpoints,
         secrets: secrets(graph, sources, listeners),
@@ -312,16 +316,12 @@ fn listeners(graph: &mut Graph, gateways: Gateways) -> Collection<ListenerId, Li
 
 fn virtual_hosts(
     graph: &mut Graph,
-    gateways: Gateways,
     routes: Collection<HostKey, Seq<Precedence, Route>>,
+    bare: Collection<VirtualHostId, VirtualHost>,
     crowds: Crowds,
 ) -> Collection<VirtualHostId, VirtualHost> {
     let with_routes = graph.correlate("virtual hosts with routes", routes, |_, host, routes| {
         vec![(host.id.clone(), virtual_host::with_routes(host, routes))]
-    });
-    let bare = graph.correlate("bare virtual hosts", gateways.seats, |_, socket, seats| {
-        let hosts = socket::bare_hosts(socket, seats).into_iter();
-        hosts.map(|(id, host)| (id.clone(), virtual_host::bare(id, &host))).collect()
     });
     graph.union("virtual hosts", &[crowds.virtual_hosts, with_routes, bare])
 }
