@@ -12,6 +12,7 @@ use super::frame::{FRAME, Frame, PRELUDE, Prelude, Role, VERSION};
 use super::read::Tail;
 use super::record::{Header, Position, size};
 use super::seal::{Sealer, Treatment};
+use super::status::Figures;
 use crate::Set;
 use crate::env::{Disk, DiskFile};
 use crate::id::ObjectKey;
@@ -45,6 +46,8 @@ pub(super) struct Files {
     written: Option<Position>,
     file: Option<Box<dyn DiskFile>>,
     tail: Tail,
+    /// There is no file because of how the type is to be treated.
+    left_out: bool,
 }
 
 /// What was done to a file.
@@ -69,6 +72,7 @@ impl Files {
             written: None,
             file: None,
             tail,
+            left_out: false,
         }
     }
 
@@ -158,6 +162,11 @@ impl Files {
         if self.written.is_some() { self.tail.length } else { 0 }
     }
 
+    /// What is said of it.
+    pub fn figures(&self) -> Figures {
+        Figures { bytes: self.length(), left_out: self.left_out, held_back: self.held_back.len() }
+    }
+
     /// Writes what the file lacks; it may have so many bytes.
     pub fn write(&mut self, disk: &dyn Disk, sealer: Option<&dyn Sealer>, salt: u64, room: u64) -> io::Result<Done> {
         if !self.is_behind() {
@@ -192,6 +201,7 @@ impl Files {
             self.append(disk, sealer).inspect_err(|_| self.file = None)?;
         }
         drop(written);
+        self.left_out = false;
         self.dirty.clear();
         self.written = Some(self.position.clone());
         let bytes = if anew { self.tail.length } else { self.tail.length - before };
@@ -211,7 +221,7 @@ impl Files {
         self.remove(disk)?;
         self.dirty.clear();
         self.written = Some(self.position.clone());
-        self.tail.closed = true;
+        (self.tail.closed, self.tail.length, self.left_out) = (true, 0, true);
         Ok(Done::default())
     }
 

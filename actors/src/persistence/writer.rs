@@ -140,7 +140,12 @@ impl Persistence {
         let others: u64 = others.filter_map(|other| Some(other.files.try_lock()?.length())).sum();
         let room = shared.options.max_bytes.saturating_sub(others);
         let (of, sealer, salt) = (slot.clone(), shared.options.sealer.clone(), shared.env.rng.next_u64());
-        let writing = shared.env.on_disk(move |disk| of.files.lock().write(disk, sealer.as_deref(), salt, room));
+        let writing = shared.env.on_disk(move |disk| {
+            let mut files = of.files.lock();
+            let written = files.write(disk, sealer.as_deref(), salt, room);
+            *of.figures.lock() = files.figures();
+            written
+        });
         tokio::pin!(writing);
         tokio::select! {
             biased;
