@@ -27,6 +27,8 @@ mod slot;
 
 mod status;
 
+mod suspects;
+
 mod writer;
 
 #[cfg(all(test, feature = "testing"))]
