@@ -44,8 +44,8 @@ pub use run::run;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use parking_lot::{Mutex, RwLock};
@@ -66,8 +66,8 @@ use crate::builder::{Tidegate, Wire};
 use crate::config::{Config, Switch, Token};
 use crate::correlate::{self, Outputs, Settings, Shard};
 use crate::proxy::bootstrap::{AdminAddress, Bootstrap, BootstrapOptions, XdsAddress};
-use crate::proxy::child::ChildOptions;
-use crate::proxy::supervised;
+use crate::proxy::child::{self, ChildOptions};
+use crate::proxy::{ProxyError, supervised};
 use crate::publish::events::Teller;
 use crate::publish::json::PublishedModel;
 use crate::publish::status::{PublishedStatuses, Speaker, StatusWriter};
@@ -121,6 +121,8 @@ pub struct App {
     correlations: Correlations,
     /// What runs for each source beside its reflectors, by the source's name.
     source_children: Mutex<BTreeMap<Name, sources::SourceChildren>>,
+    /// The runtime directory of the local Envoy, once there is one.
+    envoy_dir: OnceLock<PathBuf>,
 }
 
 impl App {
@@ -178,6 +180,7 @@ impl App {
             settings,
             correlations: Arc::default(),
             source_children: Mutex::default(),
+            envoy_dir: OnceLock::new(),
         };
         app.add(publishers::admin(admin, &app.env, app.admin_state(tidegate, config, hooks, catalogue, &opening)))
             .await?;
@@ -222,11 +225,22 @@ impl App {
         let socket = std::path::absolute(&self.xds_socket).context("where is the xDS socket?")?;
         let bootstrap = BootstrapOptions::new("tidegate-local", XdsAddress::Socket(socket), admin.clone());
         let bootstrap = Bootstrap::new(&bootstrap)?.to_json()?;
-        let mut child = ChildOptions::new(envoy, envoy_dir(config), bootstrap, admin);
+        let dir = config.data_dir.join("envoy");
+        self.envoy_dir.get_or_init(|| dir.clone());
+        let mut child = ChildOptions::new(envoy, dir, bootstrap, admin);
         child.concurrency = config.proxy.concurrency;
         child.drain_timeout = *config.proxy.drain_timeout;
         config.proxy.log_level.as_str().clone_into(&mut child.log_level);
         self.add(supervised::child_spec("envoy", child)).await
+    }
+
+    /// Kills the local Envoy of this run, for whoever cannot wait until it is drained. Returns its process, if there
+    /// was one. An Envoy that an earlier run left, and that this one does not manage, is none of it.
+    ///
+    /// # Errors
+    /// When it lives and cannot be signalled.
+    pub fn kill_proxy(&self) -> Result<Option<u32>, ProxyError> {
+        self.envoy_dir.get().map_or(Ok(None), |dir| child::kill_noted(dir))
     }
 
     fn admin_state(
@@ -269,11 +283,6 @@ impl App {
             key: Key::new(&self.token),
         }
     }
-}
-
-/// The runtime directory of the local Envoy.
-fn envoy_dir(config: &Config) -> PathBuf {
-    config.data_dir.join("envoy")
 }
 
 fn xds_options(config: &Config, socket: &std::path::Path) -> xds::Options {

@@ -45,14 +45,21 @@ impl Service {
     /// # Panics
     /// When it cannot be started.
     pub fn start(manifests: &Path) -> Self {
+        Self::start_on(&format!("name: manifests, kind: directory, path: {}", manifests.display()))
+    }
+
+    /// Starts it on a source, said as a section of the config in one line, without a proxy.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_on(source: &str) -> Self {
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("a folder: {error}"));
         let admin = free_address();
         let config = format!(
             "admin:\n  address: {admin}\nxds:\n  address: {}\nproxy:\n  managed: false\nlog:\n  level: warn\n\
-             snapshot:\n  key_file: key\ndata_dir: {}\nsources:\n  - name: manifests\n    kind: directory\n    path: {}\n",
+             snapshot:\n  key_file: key\ndata_dir: {}\nsources:\n  - {{ {source} }}\n",
             free_address(),
             folder.path().join("data").display(),
-            manifests.display(),
         );
         let path = folder.path().join("tidegate.yaml");
         fs::write(&path, config).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -109,10 +116,20 @@ impl Service {
     /// # Panics
     /// When it is not within a minute.
     pub fn wait_synced(&mut self, routes: usize) -> Duration {
+        self.wait_types(|types| {
+            let synced = types.iter().all(|of| of["phase"] != "pending");
+            synced && routes_of(types) == Some(routes as u64)
+        })
+    }
+
+    /// Waits until the types that it watches are as wanted, and says how long that took from its start.
+    ///
+    /// # Panics
+    /// When they are not within a minute.
+    pub fn wait_types(&mut self, wanted: impl Fn(&[Value]) -> bool) -> Duration {
         loop {
             let types = self.types();
-            let synced = types.iter().all(|of| of["phase"] != "pending");
-            if synced && routes_of(&types) == Some(routes as u64) {
+            if wanted(&types) {
                 return self.started.elapsed();
             }
             if let Ok(Some(status)) = self.child.try_wait() {
@@ -134,7 +151,7 @@ impl Service {
     }
 
     /// What it says of the types that it watches; nothing while it does not answer.
-    fn types(&self) -> Vec<Value> {
+    pub fn types(&self) -> Vec<Value> {
         let answer = self.get("/api/v1/resources").unwrap_or_default();
         let listing = answer.split_once("\r\n\r\n").and_then(|(_, body)| serde_json::from_str::<Value>(body).ok());
         listing.as_ref().and_then(|listing| listing["items"].as_array()).cloned().unwrap_or_default()
