@@ -140,6 +140,13 @@ impl Problems {
         own.filter(|(scope, _)| scope.split('/').next() == Some(by)).map(|(_, of_scope)| of_scope.len()).sum()
     }
 
+    /// The objects that problems are about, of all scopes that begin so.
+    pub(crate) fn objects(&self, scopes: &str) -> impl Iterator<Item = ObjectRef> + use<> {
+        let all = self.inner.read();
+        let of = all.iter().filter(|(scope, _)| scope.starts_with(scopes)).flat_map(|(_, of_scope)| of_scope.values());
+        of.filter_map(|problem| problem.object.clone()).collect::<Vec<_>>().into_iter()
+    }
+
     /// Every standing problem with its scope, in a stable order.
     pub fn list(&self) -> Vec<(String, Problem)> {
         let all = self.inner.read();

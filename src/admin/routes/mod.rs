@@ -38,6 +38,7 @@ pub(super) fn router(state: AdminState, hosts: Hosts, body_limit: usize) -> Rout
         .route("/api/v1/problems", get(model::problems))
         .route("/api/v1/status", get(model::statuses))
         .route("/api/v1/proxies", get(model::proxies))
+        .route("/api/v1/snapshot", get(model::snapshot))
         .route("/api/v1/watches", get(watches::list).post(watches::add))
         .route("/api/v1/watches/{name}/{version}", axum::routing::delete(watches::remove))
         .route("/api/v1/log", put(log::set).get(log::show))
@@ -53,7 +54,7 @@ pub(super) fn router(state: AdminState, hosts: Hosts, body_limit: usize) -> Rout
 async fn unknown(uri: Uri) -> Failure {
     Failure::not_found(format!(
         "there is no {}; there are /livez, /readyz, /metrics and, under /api/v1, actors, resources, config, problems, \
-         status, proxies, watches and log",
+         status, proxies, snapshot, watches and log",
         uri.path()
     ))
 }
