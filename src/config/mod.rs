@@ -25,6 +25,8 @@ mod gateway;
 
 mod proxy;
 
+mod clients;
+
 mod xds;
 
 mod publish;
@@ -48,6 +50,7 @@ pub mod reload;
 
 pub use admin::Admin;
 pub use changes::{Changes, Effect};
+pub use clients::{XdsClient, XdsTls};
 pub use gateway::Gateway;
 pub use kubernetes::{Kubernetes, KubernetesType};
 pub use limits::Limits;
@@ -181,6 +184,11 @@ impl Config {
             [&mut self.admin.token_file, &mut self.xds.unix_socket, &mut self.publish.json.path, &mut self.proxy.path];
         for path in optional.into_iter().flatten() {
             *path = base.join(&*path);
+        }
+        if let Some(tls) = &mut self.xds.tls {
+            for path in [&mut tls.cert_file, &mut tls.key_file, &mut tls.client_ca_file] {
+                *path = base.join(&*path);
+            }
         }
     }
 }
