@@ -24,7 +24,7 @@ use super::protocol::{Delta, Protocol, StateOfTheWorld};
 use super::rope::Rope;
 use super::transport::Peer;
 
-/// All methods that are served, by path: there are no other services.
+/// All methods that are served, by path; what is not listed is not there, whatever else knows it.
 pub const METHODS: [&str; 2] = [DELTA, SOTW];
 
 const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
@@ -70,12 +70,13 @@ where
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let service = self.clone();
         Box::pin(async move {
-            Ok(match request.uri().path() {
-                DELTA => {
+            let path = METHODS.into_iter().find(|path| *path == request.uri().path());
+            Ok(match path {
+                Some(DELTA) => {
                     let method = Method::<Delta>(service.clone(), PhantomData);
                     service.grpc::<Delta>().streaming(method, request).await
                 }
-                SOTW => {
+                Some(SOTW) => {
                     let method = Method::<StateOfTheWorld>(service.clone(), PhantomData);
                     service.grpc::<StateOfTheWorld>().streaming(method, request).await
                 }

@@ -1,0 +1,17 @@
+//! Who is let in: every RPC of the xDS server and every route of the admin server against every bad identity, and the
+//! rotation of certificates under streams that live.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../support/admin_rig.rs"]
+mod admin_rig;
+#[path = "../support/xds_model.rs"]
+#[allow(dead_code, reason = "each suite uses its part")]
+mod model;
+#[path = "../support/pki.rs"]
+mod pki;
+
+mod caller;
+mod rotation;
+mod routes;
+mod rpcs;
