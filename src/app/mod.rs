@@ -57,8 +57,8 @@ use crate::admin::token::{self, Key};
 use crate::admin::watches::WatchRegistry;
 use crate::admin::{AdminServer, ModelDocument};
 use crate::builder::{Tidegate, Wire};
-use crate::config::{Config, Switch, Token, XdsClient};
-use crate::correlate::{self, Outputs, Settings, Shard};
+use crate::config::{BackendRange, Config, Switch, Token, XdsClient};
+use crate::correlate::{self, AllowedBackends, Outputs, Settings, Shard};
 use crate::proxy::bootstrap::{AdminAddress, Bootstrap, BootstrapOptions, XdsAddress};
 use crate::proxy::child::ChildOptions;
 use crate::proxy::supervised;
@@ -261,6 +261,14 @@ fn xds_options(config: &Config, socket: &std::path::Path) -> anyhow::Result<xds:
     })
 }
 
+/// What the config, or the command line, allows endpoints to be.
+fn allowed(ranges: &[BackendRange]) -> AllowedBackends {
+    AllowedBackends {
+        loopback: ranges.contains(&BackendRange::Loopback),
+        link_local: ranges.contains(&BackendRange::LinkLocal),
+    }
+}
+
 fn settings(config: &Config) -> Settings {
     Settings {
         controller: config.gateway.controller_name.as_str().into(),
@@ -270,6 +278,7 @@ fn settings(config: &Config) -> Settings {
         },
         bind: config.proxy.bind,
         sources: config.sources.iter().map(|source| source.name.as_str().into()).collect(),
+        allowed: allowed(&config.gateway.allow_backends),
     }
 }
 

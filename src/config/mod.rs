@@ -51,7 +51,7 @@ pub mod reload;
 pub use admin::Admin;
 pub use changes::{Changes, Effect};
 pub use clients::{XdsClient, XdsTls};
-pub use gateway::Gateway;
+pub use gateway::{BackendRange, Gateway};
 pub use kubernetes::{Kubernetes, KubernetesType};
 pub use limits::Limits;
 pub use load::Loader;
