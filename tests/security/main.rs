@@ -11,7 +11,10 @@ mod model;
 #[path = "../support/pki.rs"]
 mod pki;
 
+#[path = "../support/xds_caller.rs"]
 mod caller;
+
 mod rotation;
 mod routes;
 mod rpcs;
+mod server;

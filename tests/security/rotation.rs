@@ -5,9 +5,10 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use tidegate::publish::xds::{Kind, METHODS};
 
-use crate::caller::{Call, SERVER, Server, connect, mk_node};
+use crate::caller::{Call, SERVER, connect, mk_node};
 use crate::model::{Update, mk_cluster};
 use crate::pki::{Authority, Certificate, mk_client, mk_server, write_files};
+use crate::server::Server;
 
 const NAME: &str = "proxy.example";
 

@@ -9,9 +9,10 @@ use tidegate::model::Listener;
 use tidegate::publish::xds::{Kind, METHODS, Options, ServerError, TlsFiles};
 use tonic::codegen::Service as _;
 
-use crate::caller::{SERVER, Server, connect, everything, mk_node, refused};
+use crate::caller::{SERVER, connect, everything, mk_node};
 use crate::model::*;
 use crate::pki::{Authority, Certificate, expired, mk_client, mk_server, not_yet_valid, self_signed};
+use crate::server::{Server, refused};
 
 const IDENTITY: &str = "spiffe://cluster.local/ns/proxies/sa/public";
 const RULES: &[(&str, &[&str])] = &[(IDENTITY, &["infra/public"]), ("private.example", &["infra/private"])];

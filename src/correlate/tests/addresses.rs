@@ -35,7 +35,14 @@ fn said(rig: &Rig) -> Vec<String> {
 fn endpoints_on_the_proxys_own_machine_or_segment_get_no_traffic_are_named_and_harm_no_other() {
     let bad_v4 = ["127.0.0.1", "127.9.9.9", "169.254.169.254", "0.0.0.0", "224.0.0.1", "255.255.255.255"];
     let bad_v6 = [
-        "::1", "::", "fe80::1", "ff02::1", "fd00:ec2::254", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "::ffff:0.0.0.0",
+        "::1",
+        "::",
+        "fe80::1",
+        "ff02::1",
+        "fd00:ec2::254",
+        "::ffff:127.0.0.1",
+        "::ffff:169.254.169.254",
+        "::ffff:0.0.0.0",
         "64:ff9b::a9fe:a9fe",
     ];
     for (kind, good, bad) in [("IPv4", "10.0.0.1", &bad_v4[..]), ("IPv6", "fd00::1", &bad_v6)] {

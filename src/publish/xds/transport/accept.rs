@@ -130,6 +130,9 @@ async fn handshake(acceptor: TlsAcceptor, connection: Box<dyn Connection>, from:
 
 /// Takes over a socket that a dead process left behind, but none that somebody answers on. Only its owner may connect.
 pub async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
     if path.exists() {
         if UnixStream::connect(path).await.is_ok() {
             return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process answers on it"));
