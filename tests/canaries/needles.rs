@@ -11,13 +11,18 @@ const PIECE: usize = 24;
 /// What is looked up of each piece, to find it fast.
 const HEAD: usize = 12;
 
+/// A part of a secret; of no secret in particular if several have it, as the head of every key of a kind.
+struct Piece {
+    text: Vec<u8>,
+    owner: Option<usize>,
+}
+
 /// All secrets, and where to find them.
 #[derive(Default)]
 pub struct Canaries {
     names: Vec<String>,
-    /// Pieces by their first bytes, with the number of their secret; without one if several have it, as the head of
-    /// every key of a kind.
-    pieces: HashMap<[u8; HEAD], Vec<(Vec<u8>, Option<usize>)>>,
+    /// Pieces by their first bytes.
+    pieces: HashMap<[u8; HEAD], Vec<Piece>>,
 }
 
 impl Canaries {
@@ -66,10 +71,10 @@ impl Canaries {
     fn add_piece(&mut self, piece: &[u8], number: usize) {
         let Some(head) = piece.get(..HEAD).and_then(|head| head.try_into().ok()) else { return };
         let alike = self.pieces.entry(head).or_default();
-        match alike.iter_mut().find(|(known, _)| known == piece) {
-            Some((_, owner)) if *owner != Some(number) => *owner = None,
+        match alike.iter_mut().find(|known| known.text == piece) {
+            Some(known) if known.owner != Some(number) => known.owner = None,
             Some(_) => {}
-            None => alike.push((piece.to_vec(), Some(number))),
+            None => alike.push(Piece { text: piece.to_vec(), owner: Some(number) }),
         }
     }
 
@@ -78,8 +83,8 @@ impl Canaries {
         let mut found = HashMap::new();
         for (at, head) in text.windows(HEAD).enumerate() {
             let Ok(head) = <[u8; HEAD]>::try_from(head) else { continue };
-            for (piece, number) in self.pieces.get(&head).into_iter().flatten() {
-                if let Some(number) = number.filter(|_| text[at..].starts_with(piece)) {
+            for piece in self.pieces.get(&head).into_iter().flatten() {
+                if let Some(number) = piece.owner.filter(|_| text[at..].starts_with(&piece.text)) {
                     found.entry(number).or_insert_with(|| around(text, at));
                 }
             }
