@@ -12,7 +12,7 @@ mod rig;
 mod virtual_clock;
 
 pub use fault_plan::{FaultPlan, FaultRule};
-pub use memory_disk::MemoryDisk;
+pub use memory_disk::{MemoryDisk, Trouble};
 pub use memory_source::MemorySource;
 pub use probe::{Mood, Probe, ProbeState, ProbeStep, ProbeTaps};
 pub use recorder::{Call, Recorder};
