@@ -72,6 +72,7 @@ xds:
 gateway: {{allow_backends: [loopback]}}
 publish: {{json: {{path: model.json, interval: 1ms}}}}
 data_dir: data
+snapshot: {{secrets: encrypt, key_file: snapshot.key}}
 sources:
 - {{name: files, kind: directory, path: manifests}}
 - {{name: cluster, kind: kubernetes, kubeconfig: cluster.kubeconfig, events: {{rate: 1000, burst: 1000}}}}
@@ -201,6 +202,7 @@ async fn a_hundred_secrets_show_nowhere_but_where_they_belong() {
     let (own, clients) = (Authority::new(), Authority::new());
     write_tls(folder, &own, &clients, &mut canaries);
     write_kubeconfigs(folder, &api, &mut canaries);
+    write_snapshot_key(folder, &mut canaries);
     let (in_files, mut used) = mk_source("files", 8443, &mut canaries);
     let (in_cluster, others) = mk_source("cluster", 9443, &mut canaries);
     used.extend(others);
@@ -325,6 +327,12 @@ async fn a_hundred_secrets_show_nowhere_but_where_they_belong() {
     app.supervisor.shutdown(Duration::from_secs(5)).await;
     let shown = canaries.shown_by(&logged.0.lock());
     assert!(shown.is_empty(), "{shown:#?}");
+    let kept = files(&folder.join("data"));
+    assert!(kept.iter().any(|(path, content)| path.contains("snapshot") && !content.is_empty()), "nothing is kept");
+    for (path, content) in kept {
+        let shown = canaries.shown_by(&content);
+        assert!(shown.is_empty(), "{path}: {shown:#?}");
+    }
 
     // Nor do errors of a start that fails.
     let Err(error) = start_with(folder, &token, "cert_file: tls.key").await else { panic!("it starts") };

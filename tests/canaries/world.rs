@@ -171,6 +171,14 @@ pub fn write_kubeconfigs(folder: &Path, server: &ApiServer, canaries: &mut Canar
     write("broken.kubeconfig", "http://127.0.0.1:1", &format!("{{username: ann, password: [{broken}"));
 }
 
+/// The key by which what is kept on disk is encrypted.
+pub fn write_snapshot_key(folder: &Path, canaries: &mut Canaries) {
+    let fresh = rcgen::KeyPair::generate().unwrap().serialize_der();
+    let key = STANDARD.encode(&fresh[fresh.len() - 32..]);
+    canaries.add("the snapshot's key", &key);
+    std::fs::write(folder.join("snapshot.key"), key).unwrap();
+}
+
 /// The server's files for TLS.
 pub fn write_tls(folder: &Path, own: &Authority, clients: &Authority, canaries: &mut Canaries) {
     let certificate = own.issue(&mk_server(crate::caller::SERVER));
