@@ -94,7 +94,7 @@ fn mk_config(every: &str) -> (tempfile::TempDir, String) {
     fs::write(folder.path().join("machines.txt"), "web 127.0.0.7 8080\nweb 127.0.0.8 8080\n").unwrap();
     let config = format!(
         "data_dir: data\nadmin: {{ address: '127.0.0.1:0' }}\nxds: {{ address: '127.0.0.1:0' }}\n\
-         proxy: {{ managed: false }}\nsources:\n- name: machines\n  kind: endpoints\n  file: machines.txt\n  {every}\n"
+         proxy: {{ managed: false }}\ngateway: {{ allow_backends: [loopback] }}\nsources:\n- name: machines\n  kind: endpoints\n  file: machines.txt\n  {every}\n"
     );
     let path = folder.path().join("config.yaml");
     fs::write(&path, config).unwrap();

@@ -34,5 +34,6 @@ mod routes;
 mod server;
 
 pub use redact::redacted;
+pub use routes::routes;
 pub use server::{AdminServer, ServeError};
 pub use state::{AdminState, Catalogue, LogLevel, ModelDocument, Provider, Slot, Steer, SteerError, SyncPhase};

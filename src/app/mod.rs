@@ -63,8 +63,8 @@ use crate::admin::token::{self, Key};
 use crate::admin::watches::WatchRegistry;
 use crate::admin::{AdminServer, ModelDocument};
 use crate::builder::{Tidegate, Wire};
-use crate::config::{Config, Switch, Token};
-use crate::correlate::{self, Outputs, Settings, Shard};
+use crate::config::{BackendRange, Config, Switch, Token, XdsClient};
+use crate::correlate::{self, AllowedBackends, Outputs, Settings, Shard};
 use crate::proxy::bootstrap::{AdminAddress, Bootstrap, BootstrapOptions, XdsAddress};
 use crate::proxy::child::{self, ChildOptions};
 use crate::proxy::{ProxyError, supervised};
@@ -140,7 +140,7 @@ impl App {
         let token = token::establish(&config.admin, &config.data_dir, &env)?;
         let admin = AdminServer::bind(&config.admin, &config.limits, &env).await?;
         let xds_socket = config.xds.unix_socket.clone().unwrap_or_else(|| config.data_dir.join("xds.sock"));
-        let xds = XdsPublisher::new(xds_options(config, &xds_socket), problems.clone(), env.clone());
+        let xds = XdsPublisher::new(xds_options(config, &xds_socket)?, problems.clone(), env.clone());
         let xds_server = XdsServer::bind(&xds).await?;
 
         let catalogue = Types::new(&factory, &tidegate.catalogue, persistence.as_ref());
@@ -285,9 +285,16 @@ impl App {
     }
 }
 
-fn xds_options(config: &Config, socket: &std::path::Path) -> xds::Options {
-    xds::Options {
+fn xds_options(config: &Config, socket: &std::path::Path) -> anyhow::Result<xds::Options> {
+    let tls = config.xds.tls.clone();
+    let tls =
+        tls.map(|tls| xds::TlsFiles { certificate: tls.cert_file, key: tls.key_file, client_ca: tls.client_ca_file });
+    let rule = |client: &XdsClient| xds::ClientRule::new(&client.identity, &client.gateways);
+    let clients = config.xds.clients.iter().map(rule).collect::<Result<_, _>>();
+    Ok(xds::Options {
         tcp: Some(config.xds.address),
+        tls,
+        clients: clients.map_err(|reason| anyhow::anyhow!("xds.clients: {reason}"))?,
         unix: Some(socket.to_owned()),
         allow_all: config.xds.allow_unscoped,
         max_clients: config.xds.max_clients as usize,
@@ -298,6 +305,14 @@ fn xds_options(config: &Config, socket: &std::path::Path) -> xds::Options {
         keepalive: *config.xds.keepalive_interval,
         keepalive_timeout: *config.xds.keepalive_timeout,
         ..xds::Options::default()
+    })
+}
+
+/// What the config, or the command line, allows endpoints to be.
+fn allowed(ranges: &[BackendRange]) -> AllowedBackends {
+    AllowedBackends {
+        loopback: ranges.contains(&BackendRange::Loopback),
+        link_local: ranges.contains(&BackendRange::LinkLocal),
     }
 }
 
@@ -311,6 +326,7 @@ fn settings(config: &Config) -> Settings {
         bind: config.proxy.bind,
         sources: config.sources.iter().map(|source| source.name.as_str().into()).collect(),
         max_routes: config.limits.routes_per_gateway as usize,
+        allowed: allowed(&config.gateway.allow_backends),
     }
 }
 

@@ -25,6 +25,8 @@ mod gateway;
 
 mod proxy;
 
+mod clients;
+
 mod xds;
 
 mod publish;
@@ -50,7 +52,8 @@ pub mod reload;
 
 pub use admin::Admin;
 pub use changes::{Changes, Effect};
-pub use gateway::Gateway;
+pub use clients::{XdsClient, XdsTls};
+pub use gateway::{BackendRange, Gateway};
 pub use kubernetes::{Kubernetes, KubernetesType};
 pub use limits::Limits;
 pub use load::Loader;
@@ -188,6 +191,11 @@ impl Config {
             [&mut self.admin.token_file, &mut self.xds.unix_socket, &mut self.publish.json.path, &mut self.proxy.path];
         for path in optional.into_iter().chain([&mut self.snapshot.key_file]).flatten() {
             *path = base.join(&*path);
+        }
+        if let Some(tls) = &mut self.xds.tls {
+            for path in [&mut tls.cert_file, &mut tls.key_file, &mut tls.client_ca_file] {
+                *path = base.join(&*path);
+            }
         }
     }
 }

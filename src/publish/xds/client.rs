@@ -8,13 +8,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
+use super::admission::Standing;
 use super::cache::View;
 use super::hub::Hub;
 use super::kind::Kind;
 use super::protocol::Protocol;
 use super::report::Report;
 use super::rope::Rope;
-use super::scope::{METADATA_KEY, Scope};
 use super::session::Session;
 use super::status::{self, ClientStatus};
 
@@ -29,7 +29,7 @@ pub struct Seat {
 
 impl Seat {
     /// Takes a place, if there is one.
-    pub fn take(hub: &Arc<Hub>, protocol: &'static str, peer: String) -> Result<Self, Status> {
+    pub fn take(hub: &Arc<Hub>, protocol: &'static str, peer: &str, standing: &Standing) -> Result<Self, Status> {
         let id = hub.next_client();
         let mut clients = hub.clients.lock();
         let limit = hub.options.max_clients;
@@ -40,7 +40,8 @@ impl Seat {
         let status = ClientStatus {
             id,
             node: String::new(),
-            peer,
+            peer: peer.to_owned(),
+            identity: standing.identity().map(str::to_owned),
             protocol,
             gateways: None,
             connected_since: hub.env.clock.wall(),
@@ -70,12 +71,18 @@ impl Drop for Seat {
 }
 
 /// Serves a client until it goes, errs, or the server stops.
-pub async fn run<P: Protocol>(seat: Seat, inbound: Streaming<P::Request>, outbox: Outbox, stop: CancellationToken) {
+pub async fn run<P: Protocol>(
+    seat: Seat,
+    standing: Standing,
+    inbound: Streaming<P::Request>,
+    outbox: Outbox,
+    stop: CancellationToken,
+) {
     let id = seat.id;
     let end = tokio::select! {
         biased;
         () = stop.cancelled() => Err(Status::unavailable("the control plane is stopping, please reconnect")),
-        end = serve::<P>(&seat, inbound, &outbox) => end,
+        end = serve::<P>(&seat, &standing, inbound, &outbox) => end,
     };
     match end {
         Ok(()) => tracing::info!(client = id, "an xDS client went"),
@@ -87,20 +94,17 @@ pub async fn run<P: Protocol>(seat: Seat, inbound: Streaming<P::Request>, outbox
     }
 }
 
-async fn serve<P: Protocol>(seat: &Seat, mut inbound: Streaming<P::Request>, outbox: &Outbox) -> Result<(), Status> {
+async fn serve<P: Protocol>(
+    seat: &Seat,
+    standing: &Standing,
+    mut inbound: Streaming<P::Request>,
+    outbox: &Outbox,
+) -> Result<(), Status> {
     let hub = &seat.hub;
     // The server counts every client that has connected, but only one that says who it is can be served.
     let Some(first) = first_request(hub, &mut inbound).await? else { return Ok(()) };
     let node = P::node(&first).ok_or_else(|| Status::invalid_argument("the first request must carry a node"))?;
-    let scope = match Scope::from_node(node).map_err(Status::invalid_argument)? {
-        Some(scope) => scope,
-        None if hub.options.allow_all => Scope::All,
-        None => {
-            metrics::counter!("tidegate_xds_refused_total", "reason" => "scope").increment(1);
-            let message = format!("the proxy names no Gateways: set {METADATA_KEY} in its node metadata");
-            return Err(Status::permission_denied(message));
-        }
-    };
+    let scope = standing.scope(node, hub.options.allow_all)?;
     let node = node.id.clone();
     seat.update(|status| (status.node, status.gateways) = (node.clone(), scope.names()));
     tracing::info!(client = seat.id, node, protocol = P::NAME, "an xDS client came");
