@@ -126,7 +126,7 @@ impl App {
         let token = token::establish(&config.admin, &config.data_dir, &env)?;
         let admin = AdminServer::bind(&config.admin, &config.limits, &env).await?;
         let xds_socket = config.xds.unix_socket.clone().unwrap_or_else(|| config.data_dir.join("xds.sock"));
-        let xds = XdsPublisher::new(xds_options(config, &xds_socket), problems.clone(), env.clone());
+        let xds = XdsPublisher::new(xds_options(config, &xds_socket, &env), problems.clone(), env.clone());
         let xds_server = XdsServer::bind(&xds).await?;
 
         let catalogue = Types::new(&factory, &tidegate.catalogue);
@@ -242,10 +242,10 @@ fn envoy_dir(config: &Config) -> PathBuf {
     config.data_dir.join("envoy")
 }
 
-fn xds_options(config: &Config, socket: &std::path::Path) -> xds::Options {
+fn xds_options(config: &Config, socket: &std::path::Path, env: &Env) -> xds::Options {
     xds::Options {
         tcp: Some(config.xds.address),
-        unix: Some(socket.to_owned()),
+        unix: env.net.has_unix().then(|| socket.to_owned()),
         allow_all: config.xds.allow_unscoped,
         max_clients: config.xds.max_clients as usize,
         keepalive: *config.xds.keepalive_interval,

@@ -3,21 +3,32 @@
 //!
 //! Law: one seed, one run. Nothing here asks the operating system for anything.
 
-mod fault_plan;
+mod campaign;
 mod memory_disk;
+mod memory_net;
 mod memory_source;
+pub mod oracle;
+mod plan;
 mod probe;
 mod recorder;
 mod rig;
+mod trace;
 mod virtual_clock;
+pub mod wire;
 
-pub use fault_plan::{FaultPlan, FaultRule};
+pub use crate::env::{FaultPlan, FaultRule};
+pub use campaign::{Campaign, Failed, Scenario, Summary, number};
 pub use memory_disk::MemoryDisk;
+pub use memory_net::MemoryNet;
 pub use memory_source::MemorySource;
+pub use oracle::Violation;
+pub use plan::{Plan, shrink};
 pub use probe::{Mood, Probe, ProbeState, ProbeStep, ProbeTaps};
 pub use recorder::{Call, Recorder};
 pub use rig::Rig;
+pub use trace::{Keep, Trace};
 pub use virtual_clock::VirtualClock;
+pub use wire::WireProxy;
 
 use std::future::Future;
 use std::sync::Arc;

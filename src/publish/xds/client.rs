@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
+use futures::{Stream, StreamExt as _};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 use super::cache::View;
 use super::hub::Hub;
@@ -69,8 +70,13 @@ impl Drop for Seat {
     }
 }
 
+/// What a client says, as it comes in.
+pub trait Inbound<R>: Stream<Item = Result<R, Status>> + Send + Unpin {}
+
+impl<R, S: Stream<Item = Result<R, Status>> + Send + Unpin> Inbound<R> for S {}
+
 /// Serves a client until it goes, errs, or the server stops.
-pub async fn run<P: Protocol>(seat: Seat, inbound: Streaming<P::Request>, outbox: Outbox, stop: CancellationToken) {
+pub async fn run<P: Protocol>(seat: Seat, inbound: impl Inbound<P::Request>, outbox: Outbox, stop: CancellationToken) {
     let id = seat.id;
     let end = tokio::select! {
         biased;
@@ -87,7 +93,7 @@ pub async fn run<P: Protocol>(seat: Seat, inbound: Streaming<P::Request>, outbox
     }
 }
 
-async fn serve<P: Protocol>(seat: &Seat, mut inbound: Streaming<P::Request>, outbox: &Outbox) -> Result<(), Status> {
+async fn serve<P: Protocol>(seat: &Seat, mut inbound: impl Inbound<P::Request>, outbox: &Outbox) -> Result<(), Status> {
     let hub = &seat.hub;
     // The server counts every client that has connected, but only one that says who it is can be served.
     let Some(first) = first_request(hub, &mut inbound).await? else { return Ok(()) };
@@ -120,11 +126,11 @@ async fn serve<P: Protocol>(seat: &Seat, mut inbound: Streaming<P::Request>, out
         let deadline = client.session.deadline();
         tokio::select! {
             biased;
-            request = inbound.message() => match request? {
+            request = inbound.next() => match request.transpose()? {
                 Some(request) => client.request(&request)?,
                 None => return Ok(()),
             },
-            _ = changes.changed() => client.session.on_change(&hub.cache.read(), hub.env.clock.now()),
+            () = changes.changed() => client.session.on_change(&hub.cache.read(), hub.env.clock.now()),
             () = sleep_until(deadline) => client.session.on_tick(&hub.cache.read(), hub.env.clock.now()),
         }
         client.flush().await?;
@@ -132,11 +138,11 @@ async fn serve<P: Protocol>(seat: &Seat, mut inbound: Streaming<P::Request>, out
 }
 
 /// A stream that says nothing holds a seat that others may need, so it has a deadline.
-async fn first_request<R>(hub: &Hub, inbound: &mut Streaming<R>) -> Result<Option<R>, Status> {
+async fn first_request<R>(hub: &Hub, inbound: &mut impl Inbound<R>) -> Result<Option<R>, Status> {
     let patience = hub.options.first_request;
     tokio::select! {
         biased;
-        first = inbound.message() => first,
+        first = inbound.next() => first.transpose(),
         () = hub.env.clock.sleep(patience) => {
             metrics::counter!("tidegate_xds_refused_total", "reason" => "silent").increment(1);
             let message = format!("no request came within {patience:?} of the stream's beginning, please reconnect");

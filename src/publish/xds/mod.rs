@@ -58,6 +58,9 @@ mod testing;
 
 mod local;
 
+mod attach;
+
+pub use attach::{Variant, Wire};
 pub use hub::XdsPublisher;
 pub use kind::Kind;
 pub use local::{LocalClient, Sent};

@@ -1,10 +1,13 @@
-//! A fault plan: rules that say which fault strikes where, how likely and how often.
+//! A fault plan: rules that say which fault strikes where, how likely and how often. Tests use it, and so does a
+//! service that is attacked on purpose.
+//!
+//! Law: one seed and one sequence of places give one sequence of faults.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::env::{Fault, Faults, Rng, SeededRng};
+use super::{Fault, Faults, Rng, SeededRng};
 
 /// One kind of fault at some places.
 #[derive(Clone, Debug)]
@@ -17,17 +20,24 @@ pub struct FaultRule {
     pub probability: f64,
     /// How often it may still happen; `None` without limit.
     pub times: Option<u32>,
+    /// How many that match pass unharmed before the first one that may be struck.
+    pub after: u32,
 }
 
 impl FaultRule {
     /// A fault that happens each time.
     pub fn always(place: &str, fault: Fault) -> Self {
-        Self { place: place.to_owned(), fault, probability: 1.0, times: None }
+        Self { place: place.to_owned(), fault, probability: 1.0, times: None, after: 0 }
     }
 
     /// A fault that happens the next time, once.
     pub fn once(place: &str, fault: Fault) -> Self {
         Self { times: Some(1), ..Self::always(place, fault) }
+    }
+
+    /// A fault that happens once, to the thing that comes after so many others.
+    pub fn nth(place: &str, fault: Fault, after: u32) -> Self {
+        Self { after, ..Self::once(place, fault) }
     }
 
     /// A fault that happens now and then.
@@ -46,12 +56,14 @@ struct Inner {
     rng: SeededRng,
     rules: Vec<FaultRule>,
     struck: Vec<(String, Fault)>,
+    /// Every place that was passed, if somebody asked for it.
+    passed: Option<Vec<String>>,
 }
 
 impl FaultPlan {
     /// A plan without rules; its dice are those of the seed.
     pub fn new(seed: u64) -> Self {
-        let inner = Inner { rng: SeededRng::new(seed ^ 0xfa17), rules: Vec::new(), struck: Vec::new() };
+        let inner = Inner { rng: SeededRng::new(seed ^ 0xfa17), rules: Vec::new(), struck: Vec::new(), passed: None };
         Self { inner: Arc::new(Mutex::new(inner)) }
     }
 
@@ -66,6 +78,16 @@ impl FaultPlan {
         self.inner.lock().rules.clear();
     }
 
+    /// Notes every place that is passed from now on, struck or not.
+    pub fn record(&self) {
+        self.inner.lock().passed.get_or_insert_default();
+    }
+
+    /// The places that were passed since [`record`](Self::record), in order.
+    pub fn passed(&self) -> Vec<String> {
+        self.inner.lock().passed.clone().unwrap_or_default()
+    }
+
     /// What struck so far, and where, in order.
     pub fn struck(&self) -> Vec<(String, Fault)> {
         self.inner.lock().struck.clone()
@@ -75,9 +97,18 @@ impl FaultPlan {
 impl Faults for FaultPlan {
     fn at(&self, place: &str) -> Fault {
         let inner = &mut *self.inner.lock();
+        if let Some(passed) = &mut inner.passed {
+            passed.push(place.to_owned());
+        }
         for rule in &mut inner.rules {
-            let left = rule.times != Some(0);
-            if !left || !matches(&rule.place, place) || inner.rng.unit() >= rule.probability {
+            if rule.times == Some(0) || !matches(&rule.place, place) {
+                continue;
+            }
+            if rule.after > 0 {
+                rule.after -= 1;
+                continue;
+            }
+            if inner.rng.unit() >= rule.probability {
                 continue;
             }
             rule.times = rule.times.map(|times| times - 1);
@@ -122,5 +153,16 @@ mod tests {
         plan.heal();
         assert_eq!(plan.at("a/b"), Fault::None);
         assert_eq!(plan.struck().len(), 2);
+    }
+
+    #[test]
+    fn the_nth_that_passes_is_struck_and_what_passes_is_noted_on_request() {
+        let plan = FaultPlan::new(1);
+        plan.add(FaultRule::nth("a/*", Fault::Corrupt, 2));
+        assert!(plan.passed().is_empty());
+        plan.record();
+        let faults: Vec<Fault> = ["a/1", "a/2", "b", "a/3", "a/4"].iter().map(|place| plan.at(place)).collect();
+        assert_eq!(faults, [Fault::None, Fault::None, Fault::None, Fault::Corrupt, Fault::None]);
+        assert_eq!(plan.passed(), ["a/1", "a/2", "b", "a/3", "a/4"]);
     }
 }
