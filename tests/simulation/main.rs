@@ -10,6 +10,7 @@ mod check;
 mod facts;
 mod front;
 mod objects;
+mod poison;
 mod proxy;
 mod steps;
 mod watcher;

@@ -102,7 +102,7 @@ impl World {
         self.app.as_ref().unwrap()
     }
 
-    async fn start(&mut self) {
+    pub async fn start(&mut self) {
         let app = App::start(&self.tidegate, &self.config, &Hooks::default(), self.env.clone()).await.unwrap();
         self.front.open(&app);
         self.app = Some(app);

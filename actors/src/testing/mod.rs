@@ -12,6 +12,7 @@ mod plan;
 mod probe;
 mod recorder;
 mod rig;
+pub mod sieve;
 mod trace;
 mod virtual_clock;
 pub mod wire;
