@@ -72,7 +72,7 @@ impl Watcher {
             self.breaks(MONOTONIC, told);
         }
         let mut entries = BTreeSet::new();
-        for (name, _) in &config[Kind::Listener as usize] {
+        for name in config[Kind::Listener as usize].keys() {
             entries.insert(format!("listener {name}"));
         }
         let hosts = config[Kind::RouteConfig as usize].iter().chain(&config[Kind::VirtualHost as usize]);
