@@ -9,6 +9,8 @@ mod rig;
 mod failures;
 #[path = "app/file.rs"]
 mod file;
+#[path = "app/proxy.rs"]
+mod proxy;
 #[path = "app/ready.rs"]
 mod ready;
 #[path = "app/reload.rs"]

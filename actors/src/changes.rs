@@ -9,6 +9,9 @@ use std::sync::Arc;
 
 use crate::Map;
 
+/// So much room is kept from one batch to the next.
+const KEPT: usize = 256;
+
 /// What happened to one key since the consumer last looked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change<V> {
@@ -69,7 +72,12 @@ impl<K: Clone + Eq + Hash, V: Clone> Changes<K, V> {
     /// nothing. It stays here until [`commit`](Self::commit).
     pub fn begin(&mut self) -> Option<Batch<K, V>> {
         if self.begun.is_none() && !self.pending.is_empty() {
-            let mut waiting: Vec<_> = self.pending.drain().collect();
+            let mut waiting: Vec<_> = if self.pending.capacity() > KEPT {
+                // A whole list has been waiting. Its room would be walked over, and cleared, with every batch to come.
+                std::mem::take(&mut self.pending).into_iter().collect()
+            } else {
+                self.pending.drain().collect()
+            };
             waiting.sort_unstable_by_key(|(_, (order, _))| *order);
             self.begun = Some(waiting.into_iter().map(|(key, (_, change))| (key, change)).collect());
             self.next = 0;
@@ -124,6 +132,20 @@ mod tests {
         changes.record("b", Change::live(Some(2), Some(3)));
         let batch = changes.begin().unwrap_or_default();
         assert_eq!(values(&batch), [("b", Some(1), Some(3)), ("a", None, Some(7))]);
+    }
+
+    #[test]
+    fn the_room_that_a_list_took_is_given_back_and_the_room_of_a_few_changes_is_kept() {
+        let mut changes = Changes::default();
+        (0..10_000_u32).for_each(|key| changes.record(key, Change::live(None, Some(key))));
+        let batch = changes.begin().unwrap_or_default();
+        assert!(batch.iter().map(|(key, _)| *key).eq(0..10_000));
+        assert_eq!(changes.pending.capacity(), 0);
+        changes.commit();
+        changes.record(7, Change::live(Some(7), Some(8)));
+        let room = changes.pending.capacity();
+        assert_eq!(changes.begin().unwrap_or_default().len(), 1);
+        assert_eq!(changes.pending.capacity(), room);
     }
 
     #[test]

@@ -104,6 +104,9 @@ pub mod handler;
 /// Keys waiting to be worked on, with retries.
 pub mod workqueue;
 
+/// What outlives the process: objects and cursors on disk.
+pub mod persistence;
+
 /// Resource types registered and unregistered at run time.
 pub mod informer;
 

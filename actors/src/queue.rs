@@ -58,6 +58,8 @@ pub struct DeltaQueue {
     cursor: Option<Cursor>,
     phase: Phase,
     complete: bool,
+    /// What is known is from an earlier run, and the source has told nothing in this one.
+    unconfirmed: bool,
     /// The phase changed since the store last looked.
     news: bool,
     begun: Option<Delta>,
@@ -66,6 +68,8 @@ pub struct DeltaQueue {
 impl DeltaQueue {
     /// Takes in what the source tells.
     pub fn feed(&mut self, event: SourceEvent) {
+        let confirms = self.listing.is_none() && !matches!(event, SourceEvent::Init);
+        self.unconfirmed &= !(confirms || matches!(event, SourceEvent::InitDone(_)));
         match event {
             SourceEvent::Init => self.listing = Some(Vec::new()),
             SourceEvent::InitApply(object) | SourceEvent::Apply(object) if self.listing.is_some() => {
@@ -99,6 +103,16 @@ impl DeltaQueue {
     /// The stream ended. A list that was under way leaves no trace.
     pub fn abort_list(&mut self) {
         self.listing = None;
+    }
+
+    /// What is known is from an earlier run.
+    pub fn doubt(&mut self) {
+        self.unconfirmed = true;
+    }
+
+    /// Whether the source has told nothing yet, though something is known from an earlier run.
+    pub fn is_doubtful(&self) -> bool {
+        self.unconfirmed
     }
 
     /// Whether a list is under way.

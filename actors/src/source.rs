@@ -84,8 +84,29 @@ pub trait Source: Send + Sync + 'static {
     /// The configured name, which stands in the key of every object from here.
     fn name(&self) -> &Name;
 
-    /// Lists, then watches one resource type; with `from`, resumes there without a list if it can, else lists.
+    /// Lists, then watches one resource type; with `from`, resumes there without a list if it can, else lists. A
+    /// resumed stream should tell a bookmark as soon as it is known to work, even if nothing has changed.
     fn open(&self, resource_type: &ResourceType, from: Option<Cursor>) -> SourceStream;
+
+    /// What, beside the type, decides which objects there are and what they look like: where they come from, selectors.
+    /// Opaque. What was kept on disk under another one is of no use.
+    fn fingerprint(&self, resource_type: &ResourceType) -> String {
+        let _ = resource_type;
+        String::new()
+    }
+
+    /// Whether a run of the program that comes after this one may go on from a cursor that was told of this type. If
+    /// not, it begins with a list: cursors mean nothing outside of one run, or something has to be told again.
+    fn can_resume(&self, resource_type: &ResourceType) -> bool {
+        let _ = resource_type;
+        true
+    }
+
+    /// What an earlier run held of a type, and is served until the source tells otherwise. Called before the type's
+    /// first stream is opened. Of an object that cannot be read it may be the last good version.
+    fn restored(&self, resource_type: &ResourceType, objects: &[Arc<Object>]) {
+        let _ = (resource_type, objects);
+    }
 
     /// Nobody watches a resource type any more, and no stream of it is left: whatever was said of its objects is out of
     /// date. Does nothing unless a source says things.

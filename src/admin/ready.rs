@@ -1,5 +1,7 @@
 //! When Tidegate is ready, and which actor or type is missing: a pure function of what is known.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use tidegate_actors::supervisor::{State, TreeStatus};
 
@@ -65,7 +67,10 @@ impl Readiness {
                 SyncPhase::Pending(reason) => {
                     concerns.push(lack(reason.clone().unwrap_or_else(|| "its first list is not complete".to_owned())));
                 }
-                SyncPhase::Stale(reason) => concerns.push(lack(format!("an older state is served: {reason}"))),
+                SyncPhase::Stale(reason) => {
+                    let age = slot.age.map_or(String::new(), |age| format!(", heard of {} ago,", spell(age)));
+                    concerns.push(lack(format!("an older state{age} is served: {reason}")));
+                }
             }
         }
         for name in required {
@@ -91,6 +96,17 @@ impl Readiness {
         let ready = missing.is_empty();
         let degraded = !concerns.is_empty();
         Self { ready, degraded, message: message(&missing, &concerns), missing, concerns }
+    }
+}
+
+/// A time in its largest unit: people want to know whether it is seconds or days.
+fn spell(age: Duration) -> String {
+    let seconds = age.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
     }
 }
 

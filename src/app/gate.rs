@@ -1,6 +1,7 @@
 //! When a first configuration may be published: every required type has synced, or is known to be absent.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidegate_actors::correlation::{Correlation, Gate};
 use tidegate_actors::informer::{Informer, InformerFactory};
@@ -10,13 +11,14 @@ use crate::correlate::Outputs;
 use crate::resource;
 
 /// Names the types that are still missing. `required` are types as `plural.group`; empty: all that the gateway
-/// reads. What somebody asked for at run time holds nothing up.
-pub(super) fn gate(factory: &InformerFactory, required: &[String]) -> Gate {
-    let (factory, required) = (factory.clone(), required.to_vec());
+/// reads. What somebody asked for at run time holds nothing up. Until all is `assembled`, there may be types to come
+/// that are not settled, while those from a snapshot are already.
+pub(super) fn gate(factory: &InformerFactory, required: &[String], assembled: &Arc<AtomicBool>) -> Gate {
+    let (factory, required, assembled) = (factory.clone(), required.to_vec(), assembled.clone());
     Arc::new(move || {
         let informers = factory.informers();
-        if informers.is_empty() {
-            return vec!["no resource type is registered yet".to_owned()];
+        if informers.is_empty() || !assembled.load(Ordering::SeqCst) {
+            return vec!["not every resource type is registered yet".to_owned()];
         }
         let missing = informers.iter().filter(|informer| is_required(informer, &required));
         let missing = missing.filter(|informer| !informer.status().sync.is_settled());

@@ -7,6 +7,7 @@
 //! ├─ xds, json, status        publishers
 //! ├─ rejections, events       what proxies reject and what people should see
 //! ├─ gateway                  the correlation
+//! ├─ snapshot                 what is kept for the next start
 //! ├─ stores/SOURCE/TYPE       one store a resource type
 //! ├─ scanner-SOURCE           what a source needs to run
 //! ├─ sources/SOURCE/TYPE      one reflector a resource type
@@ -32,6 +33,8 @@ mod refusals;
 
 mod run;
 
+mod snapshot;
+
 mod sources;
 
 pub use offline::{check, translate};
@@ -41,17 +44,20 @@ pub use run::run;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use parking_lot::{Mutex, RwLock};
-use tidegate_actors::correlation::Correlation;
-use tidegate_actors::env::Env;
+use tidegate_actors::correlation::{Correlation, Gate};
+use tidegate_actors::env::{Env, FaultPlan};
 use tidegate_actors::id::Name;
 use tidegate_actors::informer::InformerFactory;
+use tidegate_actors::persistence::Persistence;
 use tidegate_actors::problem::Problems;
 use tidegate_actors::supervisor::{ChildSpec, Strategy, Supervisor};
 
+use crate::admin::chaos::Chaos;
 use crate::admin::state::AdminState;
 use crate::admin::token::{self, Key};
 use crate::admin::watches::WatchRegistry;
@@ -60,8 +66,8 @@ use crate::builder::{Tidegate, Wire};
 use crate::config::{Config, Switch, Token};
 use crate::correlate::{self, Outputs, Settings, Shard};
 use crate::proxy::bootstrap::{AdminAddress, Bootstrap, BootstrapOptions, XdsAddress};
-use crate::proxy::child::ChildOptions;
-use crate::proxy::supervised;
+use crate::proxy::child::{self, ChildOptions};
+use crate::proxy::{ProxyError, supervised};
 use crate::publish::events::Teller;
 use crate::publish::json::PublishedModel;
 use crate::publish::status::{PublishedStatuses, Speaker, StatusWriter};
@@ -82,6 +88,8 @@ pub struct App {
     pub supervisor: Supervisor,
     /// Resource types, their stores and listers.
     pub factory: InformerFactory,
+    /// Keeps what they hold for the next start, if anything does.
+    pub persistence: Option<Persistence>,
     /// The gateway's correlation.
     pub correlation: Correlation<Outputs>,
     /// The xDS publisher with its clients.
@@ -112,6 +120,10 @@ pub struct App {
     correlations: Correlations,
     /// What runs for each source beside its reflectors, by the source's name.
     source_children: Mutex<BTreeMap<Name, sources::SourceChildren>>,
+    /// Attacks on purpose, where the config allows them.
+    chaos: Chaos,
+    /// The runtime directory of the local Envoy, once there is one.
+    envoy_dir: OnceLock<PathBuf>,
 }
 
 impl App {
@@ -120,9 +132,17 @@ impl App {
     /// # Errors
     /// When an address cannot be had, a source cannot be made, or the data directory cannot be written.
     pub async fn start(tidegate: &Tidegate, config: &Config, hooks: &Hooks, env: Env) -> anyhow::Result<Self> {
+        let attacks = config.chaos.enabled.then(|| FaultPlan::new(env.rng.next_u64()));
+        let env = match &attacks {
+            Some(attacks) => Env { faults: Some(Arc::new(attacks.clone())), ..env },
+            None => env,
+        };
         let problems = Problems::default();
         let supervisor = Supervisor::start("tidegate", Strategy::OneForOne, env.clone()).await?;
-        let factory = InformerFactory::new(env.clone(), supervisor.clone(), problems.clone());
+        // First of all, since it is read ahead while the rest is put together.
+        let persistence = snapshot::open(tidegate, config, &env, &problems).await?;
+        let (of_env, of_problems) = (env.clone(), problems.clone());
+        let factory = InformerFactory::with_persistence(of_env, supervisor.clone(), of_problems, persistence.clone());
         let token = token::establish(&config.admin, &config.data_dir, &env)?;
         let admin = AdminServer::bind(&config.admin, &config.limits, &env).await?;
         let xds_socket = config.xds.unix_socket.clone().unwrap_or_else(|| config.data_dir.join("xds.sock"));
@@ -131,7 +151,9 @@ impl App {
 
         let catalogue = Types::new(&factory, &tidegate.catalogue);
         let settings = Arc::new(RwLock::new(settings(config)));
-        let correlation = correlation(config, &settings, &env, &problems, &factory);
+        let assembled = Arc::new(AtomicBool::new(false));
+        let gate = gate::gate(&factory, &config.gateway.required_types, &assembled);
+        let correlation = correlation(&settings, &env, &problems, gate);
         let told = settings.clone();
         let writer = StatusWriter::new(&env, &problems, &factory, move || speaker(&told.read()));
         let told = settings.clone();
@@ -143,7 +165,9 @@ impl App {
             &env,
             Arc::new(catalogue.clone()),
         );
+        let chaos = attacks.map(|attacks| Chaos::new(&attacks, &env, &supervisor)).unwrap_or_default();
         let app = Self {
+            chaos,
             admin: admin.address(),
             xds_address: xds_server.tcp_address(),
             xds_socket,
@@ -155,6 +179,7 @@ impl App {
             problems,
             supervisor,
             factory,
+            persistence,
             correlation,
             xds,
             token,
@@ -163,6 +188,7 @@ impl App {
             settings,
             correlations: Arc::default(),
             source_children: Mutex::default(),
+            envoy_dir: OnceLock::new(),
         };
         app.add(publishers::admin(admin, &app.env, app.admin_state(tidegate, config, hooks, catalogue))).await?;
         app.add(publishers::xds_server(xds_server, &app.xds)).await?;
@@ -171,9 +197,14 @@ impl App {
         }
         app.add(app.correlation.spec("gateway").escalate(true)).await?;
         app.add_correlations(tidegate, config).await?;
+        if let Some(persistence) = &app.persistence {
+            app.add(persistence.spec("snapshot")).await?;
+        }
         for source in &config.sources {
             app.add_source(tidegate, config, source).await?;
         }
+        assembled.store(true, Ordering::SeqCst);
+        app.correlation.check_gate();
         app.factory.start().await?;
         app.watches.restore(&app.problems).await;
         app.add(gate::watcher(&app.factory, &app.correlation)).await?;
@@ -201,18 +232,30 @@ impl App {
         let socket = std::path::absolute(&self.xds_socket).context("where is the xDS socket?")?;
         let bootstrap = BootstrapOptions::new("tidegate-local", XdsAddress::Socket(socket), admin.clone());
         let bootstrap = Bootstrap::new(&bootstrap)?.to_json()?;
-        let mut child = ChildOptions::new(envoy, envoy_dir(config), bootstrap, admin);
+        let dir = config.data_dir.join("envoy");
+        self.envoy_dir.get_or_init(|| dir.clone());
+        let mut child = ChildOptions::new(envoy, dir, bootstrap, admin);
         child.concurrency = config.proxy.concurrency;
         child.drain_timeout = *config.proxy.drain_timeout;
         config.proxy.log_level.as_str().clone_into(&mut child.log_level);
         self.add(supervised::child_spec("envoy", child)).await
     }
 
+    /// Kills the local Envoy of this run, for whoever cannot wait until it is drained. Returns its process, if there
+    /// was one. An Envoy that an earlier run left, and that this one does not manage, is none of it.
+    ///
+    /// # Errors
+    /// When it lives and cannot be signalled.
+    pub fn kill_proxy(&self) -> Result<Option<u32>, ProxyError> {
+        self.envoy_dir.get().map_or(Ok(None), |dir| child::kill_noted(dir))
+    }
+
     fn admin_state(&self, tidegate: &Tidegate, config: &Config, hooks: &Hooks, catalogue: Types) -> AdminState {
         let (xds, model, clients, statuses) =
             (self.xds.clone(), self.model.clone(), self.xds.clone(), self.statuses.clone());
-        let (metrics, factory) = (hooks.metrics.clone(), self.factory.clone());
+        let (metrics, factory, kept) = (hooks.metrics.clone(), self.factory.clone(), self.persistence.clone());
         AdminState {
+            chaos: self.chaos.clone(),
             actors: Arc::new(self.supervisor.clone()),
             catalogue: Arc::new(catalogue),
             problems: self.problems.clone(),
@@ -228,6 +271,7 @@ impl App {
             proxies: Arc::new(move || serde_json::to_value(clients.clients()).unwrap_or_default()),
             metrics: Arc::new(move || {
                 factory.record_metrics();
+                kept.iter().for_each(Persistence::record_metrics);
                 metrics.as_ref().map(crate::admin::metrics::render).unwrap_or_default()
             }),
             watches: self.watches.clone(),
@@ -235,11 +279,6 @@ impl App {
             key: Key::new(&self.token),
         }
     }
-}
-
-/// The runtime directory of the local Envoy.
-fn envoy_dir(config: &Config) -> PathBuf {
-    config.data_dir.join("envoy")
 }
 
 fn xds_options(config: &Config, socket: &std::path::Path, env: &Env) -> xds::Options {
@@ -270,14 +309,7 @@ fn speaker(settings: &Settings) -> Speaker {
     Speaker { controller: settings.controller.clone(), is_shard: settings.shard.is_part() }
 }
 
-fn correlation(
-    config: &Config,
-    settings: &Arc<RwLock<Settings>>,
-    env: &Env,
-    problems: &Problems,
-    factory: &InformerFactory,
-) -> Correlation<Outputs> {
-    let gate = gate::gate(factory, &config.gateway.required_types);
+fn correlation(settings: &Arc<RwLock<Settings>>, env: &Env, problems: &Problems, gate: Gate) -> Correlation<Outputs> {
     let settings = settings.clone();
     Correlation::new("gateway", env, problems, gate, move |graph| correlate::build(graph, &settings.read()))
 }

@@ -10,12 +10,11 @@ use tidegate_actors::supervisor::{Exit, State};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
-use super::{App, Hooks, RunOptions, envoy_dir, wants_proxy};
+use super::{App, Hooks, RunOptions, wants_proxy};
 use crate::builder::Tidegate;
 use crate::config::{Config, Directory};
 use crate::demo;
 use crate::proxy::bootstrap::AdminAddress;
-use crate::proxy::child;
 use crate::proxy::envoy_admin::{EnvoyAdmin, EnvoyState};
 use crate::proxy::locate::{self, LocateOptions};
 
@@ -69,7 +68,7 @@ async fn serve(tidegate: &Tidegate, config: Arc<Config>, options: RunOptions) ->
         biased;
         () = again(&mut interrupt, &mut terminate) => {
             // It was being drained: left behind, it would hold its ports and be of no use to the next start.
-            if let Some(pid) = child::kill_noted(&envoy_dir(&config))? {
+            if let Some(pid) = app.kill_proxy()? {
                 tracing::warn!(pid, "Envoy killed");
             }
             bail!("ended by a second signal, before everything had stopped")

@@ -35,6 +35,10 @@ mod log;
 
 mod limits;
 
+mod snapshot;
+
+mod chaos;
+
 mod overrides;
 
 mod load;
@@ -48,6 +52,7 @@ pub mod reload;
 
 pub use admin::Admin;
 pub use changes::{Changes, Effect};
+pub use chaos::Chaos;
 pub use gateway::Gateway;
 pub use kubernetes::{Kubernetes, KubernetesType};
 pub use limits::Limits;
@@ -58,6 +63,7 @@ pub use problem::{Check, ConfigErrors, ConfigProblem};
 pub use proxy::{Proxy, ProxyLogLevel};
 pub use publish::{JsonFile, Publish};
 pub use registry::{Registry, Section, SectionType};
+pub use snapshot::{Snapshot, SnapshotSecrets};
 pub use source::{Directory, SourceConfig, WatchMode};
 pub use values::{ByteSize, Period, Switch, Token};
 pub(crate) use watches::matches;
@@ -99,6 +105,10 @@ pub struct Config {
     pub log: Log,
     /// How much is taken in before somebody is named and refused.
     pub limits: Limits,
+    /// What is kept on disk for the next start.
+    pub snapshot: Snapshot,
+    /// Whether faults may be injected into the running service.
+    pub chaos: Chaos,
     /// Where Tidegate keeps what must outlive it: the snapshot, the admin token, run-time watches.
     pub data_dir: PathBuf,
     /// How long an orderly stop may take before the rest is killed.
@@ -118,6 +128,8 @@ impl Default for Config {
             watches: Watches::default(),
             log: Log::default(),
             limits: Limits::default(),
+            snapshot: Snapshot::default(),
+            chaos: Chaos::default(),
             data_dir: PathBuf::from("data"),
             shutdown_timeout: Period::from_secs(10),
         }
@@ -154,6 +166,7 @@ impl Config {
         self.watches.check(&mut check.inside("watches"));
         self.log.check(&mut check.inside("log"));
         self.limits.check(&mut check.inside("limits"));
+        self.snapshot.check(&mut check.inside("snapshot"));
         self.check_addresses(check);
         check.ensure(!self.data_dir.as_os_str().is_empty(), "data_dir", "must not be empty");
         check.ensure(!self.shutdown_timeout.is_zero(), "shutdown_timeout", "must be longer than zero");
@@ -179,7 +192,7 @@ impl Config {
         self.data_dir = base.join(&self.data_dir);
         let optional =
             [&mut self.admin.token_file, &mut self.xds.unix_socket, &mut self.publish.json.path, &mut self.proxy.path];
-        for path in optional.into_iter().flatten() {
+        for path in optional.into_iter().chain([&mut self.snapshot.key_file]).flatten() {
             *path = base.join(&*path);
         }
     }

@@ -84,7 +84,8 @@ mod tests {
         let (created, namespace, name, source) = of.route;
         let object =
             ObjectRef { resource_type: types::http_route(), key: ObjectKey::namespaced(source, namespace, name) };
-        let spec = HttpRoute { parents: Vec::new(), hostnames: Vec::new(), rules: Vec::new() };
+        let (parents, hostnames, rules) = Default::default();
+        let spec = HttpRoute { parents, hostnames, rules };
         let route = View { object, generation: 1, created, spec };
         let tests = |count: usize| (0..count).map(|n| (format!("n{n}").into(), ValueTest::Exact("v".into()))).collect();
         let matching = RouteMatch {

@@ -85,8 +85,8 @@ pub fn translate(rule: &Rule, world: &mut impl Backends) -> Translated {
         problems,
         invalid: None,
     };
-    if !rule.unsupported.is_empty() {
-        let reasons: Vec<String> = rule.unsupported.iter().map(field::spell).collect();
+    if !rule.unsupported().is_empty() {
+        let reasons: Vec<String> = rule.unsupported().iter().map(field::spell).collect();
         let reasons = reasons.join("; ");
         translated.action = RouteAction::Respond { status: 500, reason: format!("the rule is invalid: {reasons}") };
         translated.filters = RouteFilters::default();
@@ -94,7 +94,7 @@ pub fn translate(rule: &Rule, world: &mut impl Backends) -> Translated {
         return translated;
     }
     let redirect = rule.filters.iter().find_map(|filter| match filter {
-        Filter::Redirect(redirect) => Some(redirect),
+        Filter::Redirect(redirect) => Some(&**redirect),
         _ => None,
     });
     if let Some(filter) = redirect {
@@ -117,7 +117,7 @@ pub fn translate(rule: &Rule, world: &mut impl Backends) -> Translated {
 /// The destinations with a weight, and whether there are any.
 fn backends(rule: &Rule, world: &mut impl Backends, problems: &mut Vec<RefProblem>) -> (Vec<Backend>, bool) {
     let mut backends = Vec::with_capacity(rule.backends.len());
-    for backend in &rule.backends {
+    for backend in rule.backends.iter() {
         let cluster = world.cluster(&backend.target, backend.port);
         // A weight of 0 takes no traffic, but a broken reference is reported all the same.
         let cluster = cluster.map_err(|problem| problems.push(problem)).ok();
@@ -149,7 +149,7 @@ fn forward(rule: &Rule, backends: Vec<Backend>, mirrors: Vec<Mirror>) -> RouteAc
         mirrors,
         path_rewrite: rewrite.and_then(|rewrite| rewrite.path.as_ref()).map(path_rewrite),
         host_rewrite: rewrite.and_then(|rewrite| rewrite.hostname.clone()).map(HostRewrite),
-        timeouts: Timeouts { request: rule.request_timeout, backend_request: rule.backend_timeout },
+        timeouts: Timeouts { request: rule.request_timeout(), backend_request: rule.backend_timeout() },
     }
 }
 
@@ -172,9 +172,9 @@ fn path_rewrite(change: &PathChange) -> PathRewrite {
 
 fn headers(filters: &[Filter]) -> RouteFilters {
     let edit = |edits: &HeaderEdits| HeaderEdit {
-        set: edits.set.clone(),
-        add: edits.add.clone(),
-        remove: edits.remove.clone(),
+        set: edits.set.to_vec(),
+        add: edits.add.to_vec(),
+        remove: edits.remove.to_vec(),
     };
     let mut found = RouteFilters::default();
     for filter in filters {

@@ -2,7 +2,6 @@
 //! needs, and no Secret beyond.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -27,7 +26,7 @@ impl Pod {
     async fn start(cluster: &Cluster, namespace: &str, config: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("pod").tempdir().unwrap();
         std::fs::write(folder.path().join("tidegate.yaml"), config).unwrap();
-        let kubeconfig = kubeconfig(cluster, namespace).await;
+        let kubeconfig = cluster.service_account_kubeconfig(namespace).await;
         let [admin, xds] = free_ports().map(loopback);
         let variables = vec![
             ("TIDEGATE__ADMIN__ADDRESS", admin.to_string()),
@@ -63,27 +62,6 @@ impl Pod {
         assert_eq!(self.ask("/api/v1/problems").await["items"], serde_json::json!([]));
         assert_eq!(self.ask("/readyz").await["degraded"], false);
     }
-}
-
-/// A kubeconfig with nothing but the token of the service account `tidegate`.
-async fn kubeconfig(cluster: &Cluster, namespace: &str) -> PathBuf {
-    let token = cluster.kubectl(&["create", "token", "tidegate", "-n", namespace]).await;
-    let authority = cluster.dir().join("pki/ca.crt");
-    let text = format!(
-        "apiVersion: v1
-kind: Config
-current-context: it
-contexts: [{{ name: it, context: {{ cluster: it, user: it }} }}]
-clusters: [{{ name: it, cluster: {{ server: \"{}\", certificate-authority: \"{}\" }} }}]
-users: [{{ name: it, user: {{ token: {} }} }}]
-",
-        cluster.state().server,
-        authority.display(),
-        token.trim()
-    );
-    let path = cluster.dir().join(format!("{namespace}.kubeconfig"));
-    std::fs::write(&path, text).unwrap();
-    path
 }
 
 /// A Gateway with a certificate and a route, in a namespace; and a Secret in another one that is nobody's business.

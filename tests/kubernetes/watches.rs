@@ -132,9 +132,9 @@ async fn a_quiet_server_that_is_where_it_should_be_is_believed() {
     let words = tokio::select! {
         biased;
         () = probed => unreachable!(),
-        words = told.next(2) => words,
+        words = told.next(3) => words,
     };
-    assert_eq!(words, ["+new", "@61"]);
+    assert_eq!(words, ["@50", "+new", "@61"]);
 }
 
 #[tokio::test]

@@ -1,37 +1,13 @@
 //! The permissions that we document are enough, and what happens when one is missing.
 
-use std::path::PathBuf;
-
 use serde_json::Value;
 
 use crate::rig::{Corner, Replica, ReplicaOptions, holds, in_repository, is_accepted, shared_cluster};
-use crate::support::cluster::Cluster;
 use crate::support::envoy::{PATIENCE, eventually};
 use crate::support::manifests::{
     mk_class, mk_gateway, mk_http_listener, mk_https_listener, mk_route_to, mk_secret, mk_service,
 };
 use crate::support::tls::Authority;
-
-/// A kubeconfig with nothing but the token of the service account that the manifests have.
-async fn kubeconfig(cluster: &Cluster) -> PathBuf {
-    let token = cluster.kubectl(&["create", "token", "tidegate", "-n", "tidegate"]).await;
-    let authority = cluster.dir().join("pki/ca.crt");
-    let text = format!(
-        "apiVersion: v1
-kind: Config
-current-context: it
-contexts: [{{ name: it, context: {{ cluster: it, user: it }} }}]
-clusters: [{{ name: it, cluster: {{ server: \"{}\", certificate-authority: \"{}\" }} }}]
-users: [{{ name: it, user: {{ token: {} }} }}]
-",
-        cluster.state().server,
-        authority.display(),
-        token.trim()
-    );
-    let path = cluster.dir().join("service-account.kubeconfig");
-    std::fs::write(&path, text).unwrap();
-    path
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the cluster program: run by cargo xtask test"]
@@ -55,8 +31,11 @@ async fn the_documented_permissions_are_enough_and_one_that_is_missing_is_named_
         mk_route_to("lost", &["lost.example.com"], "missing"),
     ];
     corner.apply(cluster, &manifests).await;
-    let options =
-        ReplicaOptions { kubeconfig: Some(kubeconfig(cluster).await), everywhere: true, ..Default::default() };
+    let options = ReplicaOptions {
+        kubeconfig: Some(cluster.service_account_kubeconfig("tidegate").await),
+        everywhere: true,
+        ..Default::default()
+    };
     let replica = Replica::ready(cluster, &corner, &options).await;
 
     let named = || async {

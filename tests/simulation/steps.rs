@@ -49,6 +49,10 @@ pub enum Step {
     CutAll,
     /// The whole process is killed and started again, with the disk that it had.
     Crash,
+    /// The machine loses power; the number decides what is left of what was being written.
+    PowerLoss(u64),
+    /// The disk is full, or has room again.
+    FullDisk(bool),
     /// Faults end; when all is quiet, everything is compared.
     Check,
 }
@@ -139,7 +143,9 @@ impl Dice {
             79..86 => Step::Proxy(self.below(PROXIES), self.mood()),
             86..89 => Step::Rejects(self.below(PROXIES), self.chance(70)),
             89..95 => Step::Cut(self.below(PROXIES)),
-            95..97 => Step::CutAll,
+            95 => Step::CutAll,
+            96 => Step::FullDisk(self.chance(60)),
+            97 => Step::PowerLoss(self.rng.below(1_000)),
             _ => Step::Crash,
         }
     }
@@ -207,6 +213,7 @@ impl Dice {
                 "publish/xds".to_owned(),
                 self.one_of(&[delay, Fault::Drop, error, panic, Fault::Stall, Fault::Duplicate]),
             ),
+            13 if self.chance(30) => ("disk/write".to_owned(), self.one_of(&[delay, Fault::Drop, Fault::Stall])),
             13 => (format!("publish/{}", self.one_of(&["json", "status"])), self.one_of(&[delay, Fault::Drop, panic])),
             14 => ("correlate/*".to_owned(), self.one_of(&[error, panic])),
             15 => (format!("wire/{proxy}/up"), self.one_of(&wire(&delay))),

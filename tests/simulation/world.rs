@@ -14,7 +14,7 @@ use tidegate::publish::xds::Variant;
 use tidegate_actors::env::{Env, FaultPlan};
 use tidegate_actors::source::Source as _;
 use tidegate_actors::supervisor::State;
-use tidegate_actors::testing::{self, MemoryNet, MemorySource, Trace, Violation, VirtualClock};
+use tidegate_actors::testing::{self, MemoryDisk, MemoryNet, MemorySource, Trace, Violation, VirtualClock};
 use tokio::task::JoinHandle;
 
 use super::SOURCES;
@@ -37,6 +37,7 @@ pub struct World {
     pub faults: FaultPlan,
     pub trace: Trace,
     clock: Arc<VirtualClock>,
+    disk: MemoryDisk,
     pub sources: [MemorySource; 2],
     tidegate: Tidegate,
     pub config: Config,
@@ -55,7 +56,9 @@ impl World {
     pub fn new(seed: u64, trace: &Trace) -> Self {
         let (env, faults) = testing::env(seed);
         let clock = Arc::new(VirtualClock::new());
-        let env = Env { net: Arc::new(MemoryNet::default()), clock: clock.clone(), ..env };
+        let disk = MemoryDisk::default();
+        let net = Arc::new(MemoryNet::default());
+        let env = Env { net, clock: clock.clone(), disk: Arc::new(disk.clone()), ..env };
         let sources = SOURCES.map(MemorySource::new);
         let of_factory = sources.clone();
         let tidegate = Tidegate::builder().source::<Memory>("memory", move |section, _| {
@@ -73,6 +76,7 @@ impl World {
             faults,
             trace,
             clock,
+            disk,
             sources,
             tidegate,
             config,
@@ -180,6 +184,14 @@ impl World {
             Step::Cut(number) => self.proxies[*number].cut(),
             Step::CutAll => self.front.cut_all(),
             Step::Crash => self.crash().await,
+            Step::PowerLoss(dice) => {
+                self.die().await;
+                // What was not yet safe on the disk is there in part, or not at all.
+                self.disk = self.disk.after_power_loss(*dice);
+                self.env.disk = Arc::new(self.disk.clone());
+                self.crash().await;
+            }
+            Step::FullDisk(full) => self.disk.set_full(*full),
             Step::Check => self.check().await,
         }
         self.look().await;
@@ -232,6 +244,7 @@ impl World {
     async fn check(&mut self) {
         self.trace.note("faults end");
         self.faults.heal();
+        self.disk.set_full(false);
         for source in &self.sources {
             source.serve_present();
             for kind in tidegate::resource::kinds() {

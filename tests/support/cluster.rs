@@ -288,6 +288,26 @@ impl Cluster {
         path
     }
 
+    /// Writes a kubeconfig with nothing but a token of the service account `tidegate` in a namespace.
+    pub async fn service_account_kubeconfig(&self, namespace: &str) -> PathBuf {
+        let token = self.kubectl(&["create", "token", "tidegate", "-n", namespace]).await;
+        let text = format!(
+            "apiVersion: v1
+kind: Config
+current-context: it
+contexts: [{{ name: it, context: {{ cluster: it, user: it }} }}]
+clusters: [{{ name: it, cluster: {{ server: \"{}\", certificate-authority: \"{}\" }} }}]
+users: [{{ name: it, user: {{ token: {} }} }}]
+",
+            self.state.server,
+            self.dir().join("pki/ca.crt").display(),
+            token.trim()
+        );
+        let path = self.dir().join(format!("service-account-{namespace}.kubeconfig"));
+        std::fs::write(&path, text).expect("the scratch directory can be written");
+        path
+    }
+
     /// The program with another command. What it caches at home stays in the scratch directory.
     fn helper(&self, name: &str) -> tokio::process::Command {
         let mut command = tokio::process::Command::new(&self.program);

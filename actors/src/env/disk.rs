@@ -1,5 +1,5 @@
 //! Files: what the engine and its sources read and write, blocking, small on purpose. Callers on a runtime
-//! thread use it for small files only, or from a blocking task.
+//! thread use it for small files only, or through [`Env::on_disk`](super::Env::on_disk).
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -22,6 +22,15 @@ pub struct DiskEntry {
     /// Device and number of the file: a different one is a different file, whatever its path. Zeros if the
     /// file system has none.
     pub id: (u64, u64),
+}
+
+/// A file that grows at its end.
+pub trait DiskFile: Send + 'static {
+    /// Adds all of it at the end. After an error any part of it may be there.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Returns once all that was added outlives a loss of power. After an error nobody knows what does.
+    fn sync(&mut self) -> io::Result<()>;
 }
 
 /// Files.
@@ -47,6 +56,35 @@ pub trait Disk: Send + Sync + 'static {
 
     /// Makes a directory and its parents.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// An empty file to add to, instead of whatever was there. `mode` is its Unix permission bits.
+    fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn DiskFile>> {
+        let _ = (path, mode);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// A file that is there, to add to at its end.
+    fn open_end(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let _ = path;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Gives a file another name, replacing what had that one. It outlives a loss of power after [`sync_dir`](Self::sync_dir).
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _ = (from, to);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Returns once the names in a directory outlive a loss of power.
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let _ = path;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Whether its calls may take a while, so that they belong on a thread of their own.
+    fn blocks(&self) -> bool {
+        true
+    }
 }
 
 /// The machine's file system.
@@ -96,6 +134,34 @@ impl Disk for SystemDisk {
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         fs::create_dir_all(path)
+    }
+
+    fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn DiskFile>> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
+        Ok(Box::new(file))
+    }
+
+    fn open_end(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(fs::OpenOptions::new().append(true).open(path)?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        fs::File::open(path)?.sync_all()
+    }
+}
+
+impl DiskFile for fs::File {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
     }
 }
 

@@ -9,6 +9,9 @@ use parking_lot::Mutex;
 
 use super::{Fault, Faults, Rng, SeededRng};
 
+/// So many strikes are remembered.
+const REMEMBERED: usize = 100_000;
+
 /// One kind of fault at some places.
 #[derive(Clone, Debug)]
 pub struct FaultRule {
@@ -54,7 +57,8 @@ pub struct FaultPlan {
 
 struct Inner {
     rng: SeededRng,
-    rules: Vec<FaultRule>,
+    rules: Vec<(u64, FaultRule)>,
+    next: u64,
     struck: Vec<(String, Fault)>,
     /// Every place that was passed, if somebody asked for it.
     passed: Option<Vec<String>>,
@@ -63,14 +67,31 @@ struct Inner {
 impl FaultPlan {
     /// A plan without rules; its dice are those of the seed.
     pub fn new(seed: u64) -> Self {
-        let inner = Inner { rng: SeededRng::new(seed ^ 0xfa17), rules: Vec::new(), struck: Vec::new(), passed: None };
+        let inner =
+            Inner { rng: SeededRng::new(seed ^ 0xfa17), rules: Vec::new(), next: 0, struck: Vec::new(), passed: None };
         Self { inner: Arc::new(Mutex::new(inner)) }
     }
 
     /// Adds a rule; the first that strikes at a place decides.
     pub fn add(&self, rule: FaultRule) -> &Self {
-        self.inner.lock().rules.push(rule);
+        self.put(rule);
         self
+    }
+
+    /// Adds a rule, and says by which number it can be taken back.
+    pub fn put(&self, rule: FaultRule) -> u64 {
+        let inner = &mut *self.inner.lock();
+        inner.next += 1;
+        inner.rules.push((inner.next, rule));
+        inner.next
+    }
+
+    /// Takes a rule back; false if it was taken back before.
+    pub fn remove(&self, number: u64) -> bool {
+        let rules = &mut self.inner.lock().rules;
+        let before = rules.len();
+        rules.retain(|(of, _)| *of != number);
+        rules.len() < before
     }
 
     /// No more faults.
@@ -100,7 +121,7 @@ impl Faults for FaultPlan {
         if let Some(passed) = &mut inner.passed {
             passed.push(place.to_owned());
         }
-        for rule in &mut inner.rules {
+        for (_, rule) in &mut inner.rules {
             if rule.times == Some(0) || !matches(&rule.place, place) {
                 continue;
             }
@@ -112,7 +133,10 @@ impl Faults for FaultPlan {
                 continue;
             }
             rule.times = rule.times.map(|times| times - 1);
-            inner.struck.push((place.to_owned(), rule.fault.clone()));
+            // A service under attack for days must not remember all of it.
+            if inner.struck.len() < REMEMBERED {
+                inner.struck.push((place.to_owned(), rule.fault.clone()));
+            }
             return rule.fault.clone();
         }
         Fault::None
@@ -150,9 +174,12 @@ mod tests {
         plan.add(FaultRule::once("a/b", Fault::Drop)).add(FaultRule::always("a/*", Fault::Stall));
         assert_eq!(plan.at("a/b"), Fault::Drop);
         assert_eq!(plan.at("a/b"), Fault::Stall);
+        let number = plan.put(FaultRule::always("c", Fault::Drop));
+        assert_eq!(plan.at("c"), Fault::Drop);
+        assert_eq!((plan.remove(number), plan.remove(number), plan.at("c")), (true, false, Fault::None));
         plan.heal();
         assert_eq!(plan.at("a/b"), Fault::None);
-        assert_eq!(plan.struck().len(), 2);
+        assert_eq!(plan.struck().len(), 3);
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub enum Fault {
 }
 
 /// Decides about faults. Places are paths: `port/NAME/send`, `port/NAME/receive`, `source/NAME/TYPE/open`,
-/// `source/NAME/TYPE/event`, `correlate/NAME`, `publish/NAME`, and `net/connect`, `net/accept`, `net/up`, `net/down` of
+/// `source/NAME/TYPE/event`, `disk/write`, `correlate/NAME`, `publish/NAME`, and `net/connect`, `net/accept`, `net/up`, `net/down` of
 /// a network in memory. Where a fault means nothing (nobody can reorder a connect), it does nothing.
 pub trait Faults: Send + Sync + 'static {
     /// The fault for what passes `place` now.

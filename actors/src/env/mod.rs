@@ -11,7 +11,7 @@ mod net;
 mod rng;
 
 pub use clock::{Clock, SystemClock};
-pub use disk::{Disk, DiskEntry, SystemDisk};
+pub use disk::{Disk, DiskEntry, DiskFile, SystemDisk};
 pub use fault_plan::{FaultPlan, FaultRule};
 pub use faults::{Fault, Faults, NoFaults};
 pub use net::{Connection, Listener, Net, SystemNet};
@@ -43,6 +43,26 @@ impl Env {
             disk: Arc::new(SystemDisk),
             net: Arc::new(SystemNet),
             faults: None,
+        }
+    }
+
+    /// Does something with the disk, on a thread of its own if that may take a while. What was begun ends, whether
+    /// or not somebody still waits for it; a panic in it is the caller's.
+    ///
+    /// # Panics
+    /// When `work` does.
+    pub async fn on_disk<T: Send + 'static>(&self, work: impl FnOnce(&dyn Disk) -> T + Send + 'static) -> T {
+        let disk = self.disk.clone();
+        if !disk.blocks() {
+            return work(&*disk);
+        }
+        match tokio::task::spawn_blocking(move || work(&*disk)).await {
+            Ok(done) => done,
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // It was never begun: the runtime is going, and nobody is waiting any more.
+                Err(_) => std::future::pending().await,
+            },
         }
     }
 

@@ -12,6 +12,7 @@ use super::error::{InformerError, NotSynced};
 use super::slot::{Informer, RegisterOptions, SlotStatus, ensure_supervisor};
 use crate::env::Env;
 use crate::id::{Name, ResourceType};
+use crate::persistence::Persistence;
 use crate::port::Port;
 use crate::problem::Problems;
 use crate::source::Source;
@@ -30,6 +31,7 @@ struct Inner {
     env: Env,
     supervisor: Supervisor,
     problems: Problems,
+    persistence: Option<Persistence>,
     sources: RwLock<BTreeMap<Name, Arc<dyn Source>>>,
     slots: RwLock<BTreeMap<(Name, ResourceType), Informer>>,
     started: AtomicBool,
@@ -41,10 +43,21 @@ struct Inner {
 impl InformerFactory {
     /// A factory without sources, whose actors become children of a supervisor.
     pub fn new(env: Env, supervisor: Supervisor, problems: Problems) -> Self {
+        Self::with_persistence(env, supervisor, problems, None)
+    }
+
+    /// The same, whose types begin with what an earlier run had of them, and are kept for a later one.
+    pub fn with_persistence(
+        env: Env,
+        supervisor: Supervisor,
+        problems: Problems,
+        persistence: Option<Persistence>,
+    ) -> Self {
         let inner = Inner {
             env,
             supervisor,
             problems,
+            persistence,
             sources: RwLock::default(),
             slots: RwLock::default(),
             started: AtomicBool::new(false),
@@ -91,7 +104,7 @@ impl InformerFactory {
         &self,
         source: &str,
         resource_type: ResourceType,
-        options: RegisterOptions,
+        mut options: RegisterOptions,
     ) -> Result<Informer, InformerError> {
         let _changing = self.inner.changing.lock().await;
         if let Some(registered) = self.get(source, &resource_type) {
@@ -117,14 +130,28 @@ impl InformerFactory {
                 });
             }
         }
-        let Inner { env, supervisor, problems, .. } = &*self.inner;
-        let informer = Informer::new(source, &resource_type, options, env, problems, supervisor);
+        let Inner { env, supervisor, problems, persistence, .. } = &*self.inner;
+        let kept = match persistence {
+            Some(persistence) => {
+                let mut kept = persistence.take(&*source, &resource_type).await;
+                options.restore = options.restore.or_else(|| kept.snapshot.take());
+                Some((persistence, kept))
+            }
+            None => None,
+        };
+        let informer = Informer::new(source.clone(), &resource_type, options, env, problems, supervisor);
+        if let Some((persistence, kept)) = kept {
+            persistence.attach(&informer, source, kept);
+        }
         let started = async {
             self.add_store(&informer).await?;
             if self.inner.started.load(Ordering::SeqCst) { self.add_reflector(&informer).await } else { Ok(()) }
         };
         if let Err(error) = started.await {
             self.remove_children(&informer).await;
+            if let Some(persistence) = &self.inner.persistence {
+                persistence.detach(&informer);
+            }
             return Err(error);
         }
         self.inner.slots.write().insert(informer.id(), informer.clone());
@@ -276,6 +303,9 @@ impl InformerFactory {
         self.inner.slots.write().remove(&informer.id());
         informer.remove_handlers().await;
         self.remove_children(informer).await;
+        if let Some(persistence) = &self.inner.persistence {
+            persistence.forget(informer).await;
+        }
         informer.lister().retire();
         if let Ok(source) = self.source(informer.source(), informer.resource_type()) {
             source.unwatched(informer.resource_type());

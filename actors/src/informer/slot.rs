@@ -10,6 +10,7 @@ use crate::env::Env;
 use crate::handler::{EventHandler, HandlerHandle, HandlerOptions, Handling};
 use crate::id::{Name, ResourceType};
 use crate::object::Object;
+use crate::persistence::Position;
 use crate::port::Port;
 use crate::problem::Problems;
 use crate::queue::{DeltaQueue, Phase};
@@ -40,6 +41,12 @@ pub struct Snapshot {
     pub objects: Vec<Arc<Object>>,
     /// Where the watch is to be resumed; without one it begins with a list.
     pub cursor: Option<Cursor>,
+    /// Whether the objects were once all that there were.
+    pub complete: bool,
+    /// Why the source is known not to have the type, if it is.
+    pub absent: Option<String>,
+    /// When the source had last told anything, since the Unix epoch.
+    pub at: Option<Duration>,
 }
 
 /// A line of the table of slots.
@@ -88,6 +95,7 @@ impl Informer {
         }
         let mut queue = DeltaQueue::default();
         if let Some(snapshot) = options.restore {
+            lister.restored_at(snapshot.at);
             restore(&mut queue, snapshot);
         }
         let name = format!("store/{}/{}", source.name(), resource_type.plural_and_group());
@@ -147,10 +155,27 @@ impl Informer {
 
     /// What is held and from where to follow it, for a warm start. Objects may be a little newer than the cursor.
     pub fn snapshot(&self) -> Snapshot {
+        let Position { cursor, complete, absent, at } = self.position();
+        Snapshot { objects: self.slot.lister.list(), cursor, complete, absent, at }
+    }
+
+    /// How far what is held goes, and all that was sent to its subscribers.
+    pub(crate) fn position(&self) -> Position {
+        let absent = |phase: &Phase| match phase {
+            Phase::Absent(reason) => Some(reason.clone()),
+            _ => None,
+        };
         // With an idle queue the store holds everything up to the queue's cursor, which bookmarks move on.
-        let idle = self.slot.port.peek(|queue| queue.is_empty().then(|| queue.cursor().cloned()));
-        let cursor = idle.unwrap_or_else(|| self.slot.lister.cursor());
-        Snapshot { objects: self.slot.lister.list(), cursor }
+        let idle = self.slot.port.peek(|queue| {
+            let known = || (queue.cursor().cloned(), queue.is_complete(), absent(queue.phase()));
+            queue.is_empty().then(known)
+        });
+        let (cursor, complete, absent) = idle.unwrap_or_else(|| {
+            // The cursor is written last of all, so what it covers has been sent.
+            let (cursor, state) = (self.slot.lister.cursor(), self.slot.lister.sync_state());
+            (cursor, state.complete, absent(&state.phase))
+        });
+        Position { cursor, complete, absent, at: self.slot.lister.last_event() }
     }
 
     /// Adds a handler, with an actor of its own; what is held is replayed to it as initial.
@@ -182,7 +207,7 @@ impl Informer {
     }
 
     /// The table's key.
-    pub(super) fn id(&self) -> (Name, ResourceType) {
+    pub(crate) fn id(&self) -> (Name, ResourceType) {
         (self.source().clone(), self.resource_type().clone())
     }
 
@@ -222,18 +247,27 @@ impl Informer {
 }
 
 fn restore(queue: &mut DeltaQueue, snapshot: Snapshot) {
-    queue.feed(SourceEvent::Init);
-    for object in snapshot.objects {
-        queue.feed(SourceEvent::InitApply(object));
-    }
-    match snapshot.cursor {
-        Some(cursor) => queue.feed(SourceEvent::InitDone(cursor)),
-        None => {
-            queue.feed(SourceEvent::InitDone(Cursor(Name::from(""))));
-            queue.forget_cursor();
+    if snapshot.complete {
+        queue.feed(SourceEvent::Init);
+        for object in snapshot.objects {
+            queue.feed(SourceEvent::InitApply(object));
+        }
+        match snapshot.cursor {
+            Some(cursor) => queue.feed(SourceEvent::InitDone(cursor)),
+            None => {
+                queue.feed(SourceEvent::InitDone(Cursor(Name::from(""))));
+                queue.forget_cursor();
+            }
         }
     }
-    queue.set_phase(Phase::Degraded("restored from a snapshot, not yet confirmed by the source".to_owned()));
+    queue.doubt();
+    match snapshot.absent {
+        Some(reason) => queue.set_phase(Phase::Absent(reason)),
+        None if snapshot.complete => {
+            queue.set_phase(Phase::Degraded("restored from a snapshot, not yet confirmed by the source".to_owned()));
+        }
+        None => {}
+    }
 }
 
 /// Adds a supervisor unless it is there.

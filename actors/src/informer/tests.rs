@@ -275,7 +275,8 @@ async fn a_snapshot_serves_at_once_and_is_resumed_without_a_list() {
     let rig = mk_rig().await;
     rig.source.apply("a", 1);
     rig.source.apply("b", 1);
-    let snapshot = Snapshot { objects: vec![mk_object("demo", "a", 1)], cursor: Some(Cursor("1".into())) };
+    let cursor = Some(Cursor("1".into()));
+    let snapshot = Snapshot { objects: vec![mk_object("demo", "a", 1)], cursor, complete: true, ..Snapshot::default() };
     let options = RegisterOptions { restore: Some(snapshot), ..RegisterOptions::default() };
     let informer = rig.factory.register("demo", mk_type(), options).await.unwrap();
     rig.factory.wait_for_sync(LONG).await.unwrap();

@@ -68,11 +68,15 @@ impl Decoder {
     /// # Errors
     /// When it is not JSON, has no name, or has metadata of a wrong type.
     pub fn decode(&self, raw: impl AsRef<[u8]>) -> Result<Object, DecodeError> {
-        let raw = raw.as_ref();
+        self.decode_in(raw.as_ref(), self.default_namespace.as_ref())
+    }
+
+    /// The same with another default namespace.
+    pub(crate) fn decode_in(&self, raw: &[u8], namespace: Option<&Name>) -> Result<Object, DecodeError> {
         let text = std::str::from_utf8(raw).map_err(|error| DecodeError::not_utf8(raw, error.valid_up_to()))?;
         let mut found = Found::default();
         self.scan(&mut Scan::new(text), &mut found).map_err(|fail| DecodeError::new(text, fail))?;
-        self.finish(text, found)
+        self.finish(text, found, namespace)
     }
 
     fn scan<'a>(&self, scan: &mut Scan<'a>, found: &mut Found<'a>) -> Result<(), Fail> {
@@ -126,10 +130,15 @@ impl Decoder {
         Ok(Member::Keep)
     }
 
-    fn finish<'a>(&self, text: &'a str, found: Found<'a>) -> Result<Object, DecodeError> {
+    fn finish<'a>(
+        &self,
+        text: &'a str,
+        found: Found<'a>,
+        default_namespace: Option<&Name>,
+    ) -> Result<Object, DecodeError> {
         let name = checked_name(text, &found)?;
         let mut interner = self.interner.lock();
-        let namespace = match (self.resource_type.scope(), found.namespace.as_deref(), &self.default_namespace) {
+        let namespace = match (self.resource_type.scope(), found.namespace.as_deref(), default_namespace) {
             (Scope::Cluster, _, _) => None,
             (Scope::Namespaced, Some(namespace), _) if !namespace.is_empty() => Some(interner.share(namespace)),
             (Scope::Namespaced, _, Some(default)) => Some(default.clone()),

@@ -57,12 +57,13 @@ impl Watch {
     /// Opens the stream and feeds the queue with it until it ends; says how it ended.
     async fn follow(&mut self, attempts: &mut Attempts) -> SourceError {
         // What an earlier stream began to list, before it was cut or its reflector killed, is of no use.
-        let from = self.reflector.port.send(|queue| {
+        let (from, doubtful) = self.reflector.port.send(|queue| {
             queue.abort_list();
-            queue.cursor().cloned()
+            (queue.cursor().cloned(), queue.is_doubtful())
         });
         let mut stream = self.open(from.clone());
-        let mut patience = Patience::new(&self.reflector, from.is_some());
+        // Silence proves nothing of a source that has not been heard in this life.
+        let mut patience = Patience::new(&self.reflector, from.is_some(), from.is_some() && !doubtful);
         let mut alarm = self.reflector.env.clock.sleep(patience.remaining());
         loop {
             let item = tokio::select! {
@@ -187,7 +188,7 @@ enum Over {
 }
 
 impl Patience {
-    fn new(reflector: &Reflector, resumed: bool) -> Self {
+    fn new(reflector: &Reflector, resumed: bool, settles: bool) -> Self {
         let options = &reflector.options;
         let now = reflector.env.clock.now();
         Self {
@@ -195,7 +196,7 @@ impl Patience {
             list_deadline: options.list_deadline,
             heard: now,
             list_until: (!resumed).then(|| now + options.list_deadline),
-            settle_at: resumed.then(|| now + options.settle),
+            settle_at: settles.then(|| now + options.settle),
             clock: reflector.env.clock.clone(),
         }
     }

@@ -229,7 +229,13 @@ impl Lister {
         self.shared.last_event.store(now.max(1), Ordering::Relaxed);
     }
 
-    fn last_event(&self) -> Option<Duration> {
+    /// When the source had last told anything before this process began.
+    pub(crate) fn restored_at(&self, at: Option<Duration>) {
+        let at = at.map_or(0, |at| u64::try_from(at.as_millis()).unwrap_or(u64::MAX));
+        self.shared.last_event.store(at, Ordering::Relaxed);
+    }
+
+    pub(crate) fn last_event(&self) -> Option<Duration> {
         let at = self.shared.last_event.load(Ordering::Relaxed);
         (at > 0).then(|| Duration::from_millis(at))
     }

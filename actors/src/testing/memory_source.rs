@@ -228,6 +228,8 @@ struct Watching {
     told: Option<u64>,
     cuts: u64,
     ready: VecDeque<Result<SourceEvent, SourceError>>,
+    /// It was resumed, and has not said that it works.
+    greets: bool,
     ended: bool,
 }
 
@@ -264,6 +266,9 @@ impl Watching {
                 return self.ready.push_back(Err(SourceError::Relist { reason }));
             }
             Some(told) => {
+                if std::mem::take(&mut self.greets) {
+                    self.ready.push_back(Ok(SourceEvent::Bookmark(Cursor(told.to_string().into()))));
+                }
                 let news = of_type.log.iter().filter(|(revision, _)| *revision > told && *revision <= now);
                 // A bookmark after each, so that a watch that breaks in between repeats one event at the most.
                 for (revision, event) in news {
@@ -301,10 +306,12 @@ impl Source for MemorySource {
     }
 
     fn open(&self, resource_type: &ResourceType, from: Option<Cursor>) -> SourceStream {
+        let told: Option<u64> = from.and_then(|cursor| cursor.0.parse().ok());
         let watching = Watching {
             source: self.clone(),
             resource_type: resource_type.clone(),
-            told: from.and_then(|cursor| cursor.0.parse().ok()),
+            greets: told.is_some(),
+            told,
             cuts: self.content.lock().cuts,
             ready: VecDeque::new(),
             ended: false,

@@ -1,9 +1,13 @@
 //! For tests of what is built on this crate: a source in memory, a fault plan, a disk in memory, a virtual clock,
 //! a probe, and a rig that runs a whole system seeded, in virtual time, on one thread.
 //!
+//! [`guide`] is a tutorial: start there.
+//!
 //! Law: one seed, one run. Nothing here asks the operating system for anything.
 
 mod campaign;
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 mod memory_disk;
 mod memory_net;
 mod memory_source;
@@ -19,7 +23,7 @@ pub mod wire;
 
 pub use crate::env::{FaultPlan, FaultRule};
 pub use campaign::{Campaign, Failed, Scenario, Summary, number};
-pub use memory_disk::MemoryDisk;
+pub use memory_disk::{MemoryDisk, Trouble};
 pub use memory_net::MemoryNet;
 pub use memory_source::MemorySource;
 pub use oracle::Violation;

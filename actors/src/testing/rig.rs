@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{FaultPlan, MemorySource, Probe};
+use super::{FaultPlan, MemoryDisk, MemorySource, Probe};
 use crate::correlation::{Correlation, Graph};
 use crate::env::Env;
 use crate::id::ResourceType;
 use crate::informer::{Informer, InformerError, InformerFactory, RegisterOptions};
+use crate::persistence::{Persistence, PersistenceOptions};
 use crate::problem::Problems;
 use crate::source::Source;
-use crate::supervisor::{Strategy, Supervisor, SupervisorError};
+use crate::supervisor::{BoxError, Strategy, Supervisor, SupervisorError};
 
 /// See the module. What it is made of is public, for whatever it has no short way to.
 ///
@@ -76,6 +77,8 @@ pub struct Rig {
     pub factory: InformerFactory,
     /// What was found wrong with objects.
     pub problems: Problems,
+    /// What keeps its types on disk, if anything does.
+    pub persistence: Option<Persistence>,
 }
 
 impl Rig {
@@ -99,7 +102,25 @@ impl Rig {
         let supervisor = Supervisor::start("rig", Strategy::OneForOne, env.clone()).await?;
         let problems = Problems::default();
         let factory = InformerFactory::new(env.clone(), supervisor.clone(), problems.clone());
-        Ok(Self { env, faults, supervisor, factory, problems })
+        Ok(Self { env, faults, supervisor, factory, problems, persistence: None })
+    }
+
+    /// The rig of a seed that begins with what an earlier one left on a disk, and keeps there what it has, as the child
+    /// `snapshot`.
+    ///
+    /// # Errors
+    /// When the supervisor does not start, or the directory cannot be looked into.
+    pub async fn start_on(seed: u64, disk: &MemoryDisk, options: PersistenceOptions) -> Result<Self, BoxError> {
+        let (mut env, faults) = super::env(seed);
+        env.disk = Arc::new(disk.clone());
+        let supervisor = Supervisor::start("rig", Strategy::OneForOne, env.clone()).await?;
+        let problems = Problems::default();
+        let persistence = Persistence::open(&env, &problems, options).await?;
+        supervisor.add(persistence.spec("snapshot")).await?;
+        let (of_env, of_supervisor, of_problems) = (env.clone(), supervisor.clone(), problems.clone());
+        let kept = Some(persistence.clone());
+        let factory = InformerFactory::with_persistence(of_env, of_supervisor, of_problems, kept);
+        Ok(Self { env, faults, supervisor, factory, problems, persistence: Some(persistence) })
     }
 
     /// A source in memory, known to the factory.

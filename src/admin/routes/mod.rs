@@ -2,6 +2,8 @@
 
 mod actors;
 
+mod chaos;
+
 mod health;
 
 mod log;
@@ -41,6 +43,7 @@ pub(super) fn router(state: AdminState, hosts: Hosts, body_limit: usize) -> Rout
         .route("/api/v1/watches", get(watches::list).post(watches::add))
         .route("/api/v1/watches/{name}/{version}", axum::routing::delete(watches::remove))
         .route("/api/v1/log", put(log::set).get(log::show))
+        .route("/api/v1/chaos", get(chaos::show).post(chaos::strike).delete(chaos::heal))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .with_state(state)
@@ -53,7 +56,7 @@ pub(super) fn router(state: AdminState, hosts: Hosts, body_limit: usize) -> Rout
 async fn unknown(uri: Uri) -> Failure {
     Failure::not_found(format!(
         "there is no {}; there are /livez, /readyz, /metrics and, under /api/v1, actors, resources, config, problems, \
-         status, proxies, watches and log",
+         status, proxies, watches, log and chaos",
         uri.path()
     ))
 }

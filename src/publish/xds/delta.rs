@@ -36,6 +36,9 @@ impl Session {
         for name in request.resource_names_subscribe.iter().filter(|name| *name != WILDCARD) {
             self.subscribe(cache, kind, &Name::from(&**name), first);
         }
+        if kind == Kind::Endpoints {
+            self.renewed.clear();
+        }
         if asks_for_all || legacy {
             let state = &mut self.types[kind as usize];
             // Clients start up on the first answer, even if it says that there is nothing. Virtual hosts are the
@@ -45,6 +48,9 @@ impl Session {
         }
         for name in &request.resource_names_unsubscribe {
             self.unsubscribe(cache, kind, &Name::from(&**name));
+        }
+        if first {
+            self.types[kind as usize].mark_old();
         }
         self.check_limits()?;
         self.advance(cache, now);
@@ -67,11 +73,15 @@ impl Session {
     fn subscribe(&mut self, cache: &Cache, kind: Kind, name: &Name, first: bool) {
         let state = &mut self.types[kind as usize];
         state.by_name = true;
+        state.names.insert(name.clone());
         if state.legacy {
             (state.wildcard, state.legacy) = (false, false);
+            self.forget_unwanted(kind);
         }
-        state.names.insert(name.clone());
-        let has_it = first && state.known.contains_key(name);
+        let state = &mut self.types[kind as usize];
+        // A cluster that changed while the client was away was sent anew, and waits for endpoints that did not.
+        let renewed = kind == Kind::Endpoints && self.renewed.contains(name);
+        let has_it = first && state.known.contains_key(name) && !renewed;
         if !has_it {
             // Asked for anew: whatever it had, it wants it again, or to hear that there is none.
             state.known.remove(name);
@@ -88,17 +98,14 @@ impl Session {
         let state = &mut self.types[kind as usize];
         if &**name == WILDCARD {
             (state.wildcard, state.legacy) = (false, false);
-            let gone: Vec<Name> = state.known.keys().filter(|name| !state.names.contains(*name)).cloned().collect();
-            state.pending.retain(|name, _| state.names.contains(name));
-            for name in gone {
-                self.forget(kind, &name);
-            }
-            return;
+            return self.forget_unwanted(kind);
         }
         state.names.remove(name);
-        if state.wildcard {
+        if state.wildcard && kind == Kind::VirtualHost && !self.is_wanted(kind, name) {
+            self.forget(kind, name);
+        } else if self.state(kind).wildcard {
             // It may think that it lost it; under a wildcard it is told whether it did.
-            state.mark(name, cache.version(), None, true);
+            self.types[kind as usize].mark(name, cache.version(), None, true);
         } else {
             self.forget(kind, name);
         }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use tidegate_actors::id::{Name, ObjectRef};
@@ -10,7 +11,7 @@ use super::encode::{self, HostEncoding};
 use super::kind::Kind;
 use super::rope::{Digest, Rope, Version};
 use super::wire;
-use crate::model::{Cluster, Endpoints, GatewayId, Listener, Secret};
+use crate::model::{Cluster, Endpoints, GatewayId, Listener, Protocol, Secret};
 
 /// See the module. Its `Debug` shows no content: it may be a private key.
 pub struct Resource {
@@ -26,6 +27,14 @@ pub struct Resource {
     pub source: Source,
     body: Rope,
     delta_head: Bytes,
+    verdict: Arc<Verdict>,
+}
+
+/// What clients have said about a version. Shared by all forms that it is sent in; a client says it without a lock.
+#[derive(Default)]
+struct Verdict {
+    accepted: AtomicBool,
+    rejected: AtomicBool,
 }
 
 /// What a resource was encoded from.
@@ -62,7 +71,7 @@ impl Resource {
     ) -> Arc<Self> {
         let version = digest.version();
         let delta_head = wire::resource_head(RESOURCES, kind, &name, &version.to_string(), body.len());
-        Arc::new(Self { kind, name, version, gateways, source, body, delta_head })
+        Arc::new(Self { kind, name, version, gateways, source, body, delta_head, verdict: Arc::default() })
     }
 
     /// A small resource, hashed here.
@@ -79,7 +88,28 @@ impl Resource {
         let (kind, name, version) = (self.kind, self.name.clone(), self.version);
         let delta_head = wire::resource_head(RESOURCES, kind, &name, &version.to_string(), body.len());
         let (gateways, source) = (self.gateways.clone(), self.source.clone());
-        Arc::new(Self { kind, name, version, gateways, source, body, delta_head })
+        let verdict = self.verdict.clone();
+        Arc::new(Self { kind, name, version, gateways, source, body, delta_head, verdict })
+    }
+
+    /// A client accepted it, alone or beside others.
+    pub fn set_accepted(&self) {
+        self.verdict.accepted.store(true, Ordering::Relaxed);
+    }
+
+    /// A client rejected it when it stood alone.
+    pub fn set_rejected(&self) {
+        self.verdict.rejected.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether any client has accepted it.
+    pub fn is_accepted(&self) -> bool {
+        self.verdict.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Whether clients have accepted it and none has rejected it.
+    pub fn is_undisputed(&self) -> bool {
+        self.is_accepted() && !self.verdict.rejected.load(Ordering::Relaxed)
     }
 
     /// The encoded message.
@@ -106,6 +136,16 @@ impl Resource {
             Source::Table(hosts) => hosts.iter().any(|host| host.routes_to(cluster)),
             _ => false,
         }
+    }
+
+    /// Whether a listener asks for a routing table or a certificate by name.
+    pub fn names(&self, kind: Kind, name: &str) -> bool {
+        let Source::Listener(listener) = &self.source else { return false };
+        listener.chains.iter().any(|chain| match (kind, &chain.protocol) {
+            (Kind::RouteConfig, _) => *chain.route_config == *name,
+            (Kind::Secret, Protocol::Https(tls)) => tls.certificates.iter().any(|id| id.to_string() == name),
+            _ => false,
+        })
     }
 
     /// The objects that could have made it bad since a version that was good; all of its objects without one.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::cache::Cache;
 use super::kind::Kind;
 use super::rope::Rope;
-use super::session::{Response, Session, Violation, WILDCARD};
+use super::session::{Known, Response, Session, Violation, WILDCARD};
 use super::wire;
 
 impl Session {
@@ -46,16 +46,41 @@ impl Session {
         }
         // Absence deletes in LDS and CDS, and a first answer of nothing is what a client starts up on.
         state.owes |= first && kind.absence_deletes();
+        if first && kind == Kind::Cluster && !request.version_info.is_empty() {
+            self.recall_clusters(cache, now);
+        }
         if became {
             self.mark_all(cache, kind);
         }
-        let held: Vec<Name> = self.state(kind).known.keys().cloned().chain(old).collect();
-        for name in held.into_iter().filter(|name| !self.state(kind).wants(name)).collect::<Vec<_>>() {
-            self.forget(kind, &name);
+        for name in old {
+            if !self.state(kind).wants(&name) {
+                self.forget(kind, &name);
+            }
+        }
+        self.forget_unwanted(kind);
+        if first {
+            self.types[kind as usize].mark_old();
         }
         self.check_limits()?;
         self.advance(cache, now);
         Ok(())
+    }
+}
+
+impl Session {
+    /// A client that comes back cannot say what it has, and what is absent from the list goes at once: so clusters that
+    /// went while it was away are in it until its routes are those of now.
+    fn recall_clusters(&mut self, cache: &Cache, now: Instant) {
+        self.settle(now);
+        for cluster in cache.departed(&self.view) {
+            let state = &mut self.types[Kind::Cluster as usize];
+            if state.wants(&cluster.name) {
+                state.mark(&cluster.name, cache.version(), None, false);
+                let known = Known { version: Some(cluster.version), resource: Some(cluster.clone()) };
+                state.known.insert(cluster.name.clone(), known);
+                self.recalled.push(cluster.name.clone());
+            }
+        }
     }
 }
 

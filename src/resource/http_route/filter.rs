@@ -15,9 +15,9 @@ pub enum Filter {
     /// Edits of the response's headers.
     ResponseHeaders(HeaderEdits),
     /// A copy of the request goes elsewhere.
-    Mirror(RequestMirror),
+    Mirror(Box<RequestMirror>),
     /// The client is sent elsewhere.
-    Redirect(Redirect),
+    Redirect(Box<Redirect>),
     /// Host or path are changed on the way.
     Rewrite(UrlRewrite),
 }
@@ -48,11 +48,11 @@ impl Filter {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HeaderEdits {
     /// Replaced or added.
-    pub set: Vec<(Name, Name)>,
+    pub set: Box<[(Name, Name)]>,
     /// Added beside what is there.
-    pub add: Vec<(Name, Name)>,
+    pub add: Box<[(Name, Name)]>,
     /// Removed.
-    pub remove: Vec<Name>,
+    pub remove: Box<[Name]>,
 }
 
 /// Where copies go.
@@ -123,9 +123,12 @@ pub(super) fn read(c: &mut Checks, raw: raw::Filter) -> Option<Filter> {
             let raw = raw.response_header_modifier.unwrap_or_default();
             c.field("responseHeaderModifier", |c| header_edits(c, raw)).map(Filter::ResponseHeaders)
         }
-        "RequestMirror" => raw.request_mirror.map(|raw| Filter::Mirror(c.field("requestMirror", |c| mirror(c, raw)))),
+        "RequestMirror" => {
+            raw.request_mirror.map(|raw| Filter::Mirror(Box::new(c.field("requestMirror", |c| mirror(c, raw)))))
+        }
         "RequestRedirect" => {
-            raw.request_redirect.and_then(|raw| c.field("requestRedirect", |c| redirect(c, raw))).map(Filter::Redirect)
+            let redirect = raw.request_redirect.and_then(|raw| c.field("requestRedirect", |c| redirect(c, raw)));
+            redirect.map(|redirect| Filter::Redirect(Box::new(redirect)))
         }
         "URLRewrite" => raw.url_rewrite.and_then(|raw| c.field("urlRewrite", |c| rewrite(c, raw))).map(Filter::Rewrite),
         known @ ("ExtensionRef" | "CORS" | "ExternalAuth") => {
@@ -157,9 +160,9 @@ fn header_edits(c: &mut Checks, raw: raw::HeaderEdits) -> Option<HeaderEdits> {
     };
     let refused = c.refused.len();
     let edits = HeaderEdits {
-        set: c.each("set", 16, raw.set.unwrap_or_default(), header),
-        add: c.each("add", 16, raw.add.unwrap_or_default(), header),
-        remove: c.each("remove", 16, raw.remove.unwrap_or_default(), |c, name| edited_name(c, &name)),
+        set: c.each("set", 16, raw.set.unwrap_or_default(), header).into(),
+        add: c.each("add", 16, raw.add.unwrap_or_default(), header).into(),
+        remove: c.each("remove", 16, raw.remove.unwrap_or_default(), |c, name| edited_name(c, &name)).into(),
     };
     for (field, list) in [("set", &edits.set), ("add", &edits.add)] {
         let repeated = |(at, one): (usize, &(Name, Name))| list[..at].iter().any(|earlier| earlier.0 == one.0);

@@ -4,6 +4,7 @@ use tidegate_actors::id::Name;
 
 use super::raw;
 use crate::resource::field::Checks;
+use crate::resource::shared::{shared, shared_value};
 use crate::resource::{format, regex};
 
 /// Conditions on a request, all of which must hold.
@@ -14,9 +15,9 @@ pub struct RouteMatch {
     /// On the method.
     pub method: Option<Name>,
     /// On headers: names in lower case, each once.
-    pub headers: Vec<(Name, ValueTest)>,
+    pub headers: Box<[(Name, ValueTest)]>,
     /// On query parameters, each name once.
-    pub query: Vec<(Name, ValueTest)>,
+    pub query: Box<[(Name, ValueTest)]>,
 }
 
 /// A condition on a path.
@@ -49,7 +50,7 @@ pub(super) fn read(c: &mut Checks, raw: raw::Match) -> Option<RouteMatch> {
             c.unsupported(format!("must be one of {}", METHODS.join(", ")));
             None
         }
-        method => Some(method.map(Into::into)),
+        method => Some(method.as_deref().map(shared)),
     });
     let headers = tests(c, "headers", 4096, raw.headers, format::header_name);
     let query = tests(c, "queryParams", 1024, raw.query_params, |c, name| {
@@ -122,7 +123,7 @@ fn tests(
     max_value: usize,
     raw: Option<Vec<raw::Test>>,
     name: impl Fn(&mut Checks, &str) -> Name,
-) -> Option<Vec<(Name, ValueTest)>> {
+) -> Option<Box<[(Name, ValueTest)]>> {
     let all = c.each(field, 16, raw.unwrap_or_default(), |c, raw| {
         let name = c.field("name", |c| name(c, &raw.name));
         c.field("value", |c| {
@@ -130,7 +131,8 @@ fn tests(
             c.ensure(ok, "must not be empty, nor longer than the specification allows");
         });
         let test = match raw.r#type.as_deref().unwrap_or("Exact") {
-            "Exact" => Some(ValueTest::Exact(raw.value.into())),
+            // Versions, variants, tenants: there are fewer values than routes that ask for them.
+            "Exact" => Some(ValueTest::Exact(shared_value(&raw.value))),
             "RegularExpression" => {
                 c.field("value", |c| expression(c, &raw.value)).then(|| ValueTest::Regex(raw.value.into()))
             }
@@ -148,5 +150,5 @@ fn tests(
             kept.push((name, test));
         }
     }
-    Some(kept)
+    Some(kept.into())
 }

@@ -1,5 +1,8 @@
 //! HTTPRoute: hosts, rules, and where they attach. What makes the object unusable as a whole is an error of
 //! the view; a rule that we cannot do stays in the view and says why.
+//!
+//! There are many routes, so that a view is small: its lists have no spare room, what a rule seldom has is apart, and
+//! what rules of one route have in common is held once.
 
 mod filter;
 mod matching;
@@ -8,6 +11,7 @@ mod raw;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -20,17 +24,18 @@ use super::field::{Checks, FieldError, from_json};
 use super::format;
 use super::gateway::{ObjectReference, RawReference};
 use super::meta::Kind;
+use super::shared::shared;
 use super::types::GATEWAY_GROUP;
 
 /// What we read of an HTTPRoute.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpRoute {
     /// Where it attaches, in the order of the spec.
-    pub parents: Vec<ParentRef>,
+    pub parents: Box<[ParentRef]>,
     /// Its hosts; all if empty.
-    pub hostnames: Vec<Name>,
+    pub hostnames: Box<[Name]>,
     /// At least one.
-    pub rules: Vec<Rule>,
+    pub rules: Box<[Rule]>,
 }
 
 /// A reference to what a route attaches to; status repeats it as it stands in the spec.
@@ -58,17 +63,37 @@ pub struct ParentRef {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
     /// Any of these; `None` for one that we cannot do. Never empty.
-    pub matches: Vec<Option<RouteMatch>>,
+    pub matches: Box<[Option<RouteMatch>]>,
     /// In the order of the spec.
-    pub filters: Vec<Filter>,
+    pub filters: Arc<[Filter]>,
     /// Weighted destinations.
-    pub backends: Vec<BackendRef>,
+    pub backends: Arc<[BackendRef]>,
+    /// What few rules have.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Rare {
+    request_timeout: Option<Duration>,
+    backend_timeout: Option<Duration>,
+    unsupported: Vec<FieldError>,
+}
+
+impl Rule {
     /// Limit for the request with its answer; zero for none.
-    pub request_timeout: Option<Duration>,
+    pub fn request_timeout(&self) -> Option<Duration> {
+        self.rare.as_ref()?.request_timeout
+    }
+
     /// Limit for one attempt; zero for none.
-    pub backend_timeout: Option<Duration>,
+    pub fn backend_timeout(&self) -> Option<Duration> {
+        self.rare.as_ref()?.backend_timeout
+    }
+
     /// Why the rule cannot be used, if it cannot.
-    pub unsupported: Vec<FieldError>,
+    pub fn unsupported(&self) -> &[FieldError] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.unsupported)
+    }
 }
 
 /// A weighted destination.
@@ -81,7 +106,7 @@ pub struct BackendRef {
     /// From 0 to 1,000,000.
     pub weight: u32,
     /// Edits of the headers for this destination.
-    pub filters: Vec<Filter>,
+    pub filters: Box<[Filter]>,
 }
 
 impl Kind for HttpRoute {
@@ -97,11 +122,10 @@ impl Kind for HttpRoute {
                 let total: usize = rules.iter().map(|rule| rule.matches.as_ref().map_or(1, Vec::len)).sum();
                 c.ensure(total <= 128, "must have at most 128 matches over all rules");
             });
-            Self {
-                parents,
-                hostnames: c.each("hostnames", 16, spec.hostnames.unwrap_or_default(), hostname),
-                rules: c.each("rules", 16, rules, rule),
-            }
+            let hostnames = c.each("hostnames", 16, spec.hostnames.unwrap_or_default(), hostname);
+            let mut rules = c.each("rules", 16, rules, rule);
+            share(&mut rules);
+            Self { parents: parents.into(), hostnames: hostnames.into(), rules: rules.into() }
         }))
     }
 }
@@ -125,6 +149,25 @@ impl HttpRoute {
     }
 }
 
+/// Equal lists of one route's rules become one.
+fn share(rules: &mut [Rule]) {
+    for at in 1..rules.len() {
+        let (earlier, rest) = rules.split_at_mut(at);
+        let Some(rule) = rest.first_mut() else { return };
+        if let Some(same) = earlier.iter().find(|earlier| earlier.filters == rule.filters) {
+            rule.filters = same.filters.clone();
+        }
+        if let Some(same) = earlier.iter().find(|earlier| earlier.backends == rule.backends) {
+            rule.backends = same.backends.clone();
+        }
+    }
+}
+
+/// Of no items there is one list for all; otherwise of exactly as many as there are.
+fn list<T>(items: Vec<T>) -> Arc<[T]> {
+    if items.is_empty() { Arc::default() } else { items.into() }
+}
+
 fn parent(c: &mut Checks, raw: raw::ParentRef) -> ParentRef {
     let group = raw.group.unwrap_or_else(|| GATEWAY_GROUP.to_owned());
     let kind = raw.kind.unwrap_or_else(|| "Gateway".to_owned());
@@ -132,7 +175,8 @@ fn parent(c: &mut Checks, raw: raw::ParentRef) -> ParentRef {
         group: c.field("group", |c| format::group(c, group)),
         kind: c.field("kind", |c| format::kind(c, kind)),
         namespace: c.field("namespace", |c| raw.namespace.map(|text| format::namespace(c, text))),
-        name: c.field("name", |c| format::object_name(c, raw.name)),
+        // Many routes have one parent.
+        name: c.field("name", |c| shared(&format::object_name(c, raw.name))),
         section_name: c.field("sectionName", |c| {
             raw.section_name.filter(|text| !text.is_empty()).map(|text| format::section_name(c, text))
         }),
@@ -188,7 +232,9 @@ fn rule(c: &mut Checks, raw: raw::Rule) -> Rule {
         (request, backend)
     });
     let unsupported = c.unsupported[unsupported..].iter().chain(&c.refused[refused..]).cloned().collect();
-    Rule { matches, filters, backends, request_timeout, backend_timeout, unsupported }
+    let rare = Rare { request_timeout, backend_timeout, unsupported };
+    let rare = (rare != Rare::default()).then(|| Box::new(rare));
+    Rule { matches: matches.into(), filters: list(filters), backends: list(backends), rare }
 }
 
 fn backend(c: &mut Checks, raw: raw::Backend) -> BackendRef {
@@ -210,7 +256,7 @@ fn backend(c: &mut Checks, raw: raw::Backend) -> BackendRef {
         None
     });
     c.field("filters", |c| filter::compatible(c, &filters));
-    BackendRef { target, port, weight, filters }
+    BackendRef { target, port, weight, filters: filters.into() }
 }
 
 /// What a backend or a mirror refers to.

@@ -21,12 +21,13 @@ fn read(route: &str) -> HttpRoute {
 #[test]
 fn what_is_left_out_has_the_specifications_defaults() {
     let route = read(r#"{"spec":{"parentRefs":[{"name":"web"}]}}"#);
-    let prefix = RouteMatch { path: PathTest::Prefix("/".into()), method: None, headers: vec![], query: vec![] };
+    let (headers, query) = Default::default();
+    let prefix = RouteMatch { path: PathTest::Prefix("/".into()), method: None, headers, query };
     assert_eq!(route.rules.len(), 1);
-    assert_eq!(route.rules[0].matches, [Some(prefix.clone())]);
+    assert_eq!(*route.rules[0].matches, [Some(prefix.clone())]);
     assert_eq!((&*route.parents[0].group, &*route.parents[0].kind), ("gateway.networking.k8s.io", "Gateway"));
     let route = read(&mk_route(r#"{"matches":[],"backendRefs":[{"name":"echo","port":80}]}"#));
-    assert_eq!(route.rules[0].matches, [Some(prefix)]);
+    assert_eq!(*route.rules[0].matches, [Some(prefix)]);
     let backend = &route.rules[0].backends[0];
     assert_eq!((&*backend.target.group, &*backend.target.kind, backend.weight), ("", "Service", 1));
 }
@@ -115,16 +116,16 @@ fn references_to_one_parent_must_be_told_apart() {
 fn what_the_schema_knows_and_we_cannot_do_is_no_error_of_the_schema() {
     let route = mk_route(r#"{"filters":[{"type":"ExtensionRef","extensionRef":{"group":"g","kind":"K","name":"n"}}]}"#);
     assert_eq!(errors(&route), Vec::<String>::new());
-    assert_eq!(read(&route).rules[0].unsupported.len(), 1);
+    assert_eq!(read(&route).rules[0].unsupported().len(), 1);
 }
 
 #[test]
 fn only_the_rule_with_an_unusable_part_is_marked() {
     let bad = r#"{"matches":[{"path":{"type":"RegularExpression","value":"[a"}},{"path":{"value":"/b"}}]}"#;
     let route = read(&mk_route(&format!("{bad},{{}}")));
-    assert_eq!(route.rules[0].unsupported[0].path, "spec.rules[0].matches[0].path.value");
+    assert_eq!(route.rules[0].unsupported()[0].path, "spec.rules[0].matches[0].path.value");
     assert!(route.rules[0].matches[0].is_none() && route.rules[0].matches[1].is_some());
-    assert!(route.rules[1].unsupported.is_empty());
+    assert!(route.rules[1].unsupported().is_empty());
 }
 
 #[test]
@@ -154,4 +155,27 @@ fn a_replacement_for_a_path_begins_with_a_slash_whoever_left_it_out() {
             assert_eq!(prefix, Some(PathChange::Prefix(wanted.into())));
         }
     }
+}
+
+#[test]
+fn equal_lists_of_a_routes_rules_are_held_once() {
+    let rule = |header: &str, backend: &str| {
+        format!(
+            r#"{{"filters":[{{"type":"RequestHeaderModifier","requestHeaderModifier":{{"remove":["{header}"]}}}}],"backendRefs":[{{"name":"{backend}","port":80}}]}}"#
+        )
+    };
+    let route = read(&mk_route(&[rule("a", "x"), rule("b", "x"), rule("a", "y")].join(",")));
+    let [first, second, third] = &*route.rules else { panic!("{route:?}") };
+    assert!(Arc::ptr_eq(&first.filters, &third.filters) && Arc::ptr_eq(&first.backends, &second.backends));
+    assert_ne!(first.filters, second.filters);
+    assert_ne!(first.backends, third.backends);
+}
+
+#[test]
+fn what_few_rules_have_is_there_for_those_that_have_it() {
+    let route = read(&mk_route(r#"{"timeouts":{"request":"2s","backendRequest":"1s"}},{}"#));
+    let [timed, plain] = &*route.rules else { panic!("{route:?}") };
+    assert_eq!(timed.request_timeout(), Some(Duration::from_secs(2)));
+    assert_eq!(timed.backend_timeout(), Some(Duration::from_secs(1)));
+    assert_eq!((plain.request_timeout(), plain.backend_timeout(), plain.unsupported()), (None, None, &[][..]));
 }

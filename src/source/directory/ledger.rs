@@ -21,6 +21,7 @@ use self::before::Before;
 use super::document::{Body, Document, adopt};
 use super::kit::Kit;
 use super::report::Report;
+use super::restored::Restored;
 
 /// A document where it stands in its file.
 #[derive(Clone)]
@@ -91,6 +92,8 @@ pub(super) struct FileState {
 /// See the module.
 #[derive(Default)]
 pub(super) struct Ledger {
+    /// What an earlier run held.
+    pub restored: Restored,
     files: BTreeMap<Name, FileState>,
     objects: Map<ObjectRef, Standing>,
     conflicts: Set<ObjectRef>,
@@ -172,6 +175,11 @@ impl Ledger {
     /// The files that are known, in order.
     pub fn paths(&self) -> impl Iterator<Item = &Name> {
         self.files.keys()
+    }
+
+    /// What is known of each.
+    pub fn files(&self) -> impl Iterator<Item = &FileState> {
+        self.files.values()
     }
 
     /// Everything that is served.
@@ -297,7 +305,8 @@ impl Ledger {
             }
         }
         for path in paths {
-            report.file(path, self.files.get(path), kit, |id| self.serves(id).is_some());
+            let is_served = |id: &ObjectRef| self.serves(id).is_some() || self.restored.contains(id);
+            report.file(path, self.files.get(path), kit, is_served, !self.restored.is_empty());
         }
         // Lines may have moved under conflicts that were not touched themselves.
         for id in &self.conflicts {

@@ -17,6 +17,7 @@ mod options;
 mod position;
 mod reader;
 mod report;
+mod restored;
 mod scalar;
 mod scan;
 mod shared;
@@ -40,6 +41,7 @@ use std::sync::Arc;
 
 use tidegate_actors::env::Env;
 use tidegate_actors::id::{Name, ResourceType};
+use tidegate_actors::object::Object;
 use tidegate_actors::problem::Problems;
 use tidegate_actors::source::{Cursor, Source, SourceStream};
 
@@ -112,6 +114,19 @@ impl Source for DirectorySource {
 
     fn open(&self, resource_type: &ResourceType, from: Option<Cursor>) -> SourceStream {
         stream::open(self.shared.clone(), resource_type.clone(), from)
+    }
+
+    fn fingerprint(&self, _: &ResourceType) -> String {
+        format!("directory {:?}", self.shared.options.path)
+    }
+
+    /// Positions are those of one run.
+    fn can_resume(&self, _: &ResourceType) -> bool {
+        false
+    }
+
+    fn restored(&self, resource_type: &ResourceType, objects: &[Arc<Object>]) {
+        self.shared.restored(resource_type, objects);
     }
 }
 

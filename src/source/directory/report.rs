@@ -58,10 +58,18 @@ impl Report {
     }
 
     /// Says what is wrong in a file; nothing if it is gone.
-    pub fn file(&mut self, path: &Name, file: Option<&FileState>, kit: &Kit, is_served: impl Fn(&ObjectRef) -> bool) {
+    /// `restored`: what it does not mention may be served as an earlier run had it.
+    pub fn file(
+        &mut self,
+        path: &Name,
+        file: Option<&FileState>,
+        kit: &Kit,
+        is_served: impl Fn(&ObjectRef) -> bool,
+        restored: bool,
+    ) {
         let mut problems = BTreeMap::new();
         if let Some(file) = file {
-            describe(path, file, kit, is_served, &mut problems);
+            describe(path, file, kit, is_served, restored, &mut problems);
         }
         self.say(About::File(path.clone()), problems);
     }
@@ -121,10 +129,11 @@ fn describe(
     file: &FileState,
     kit: &Kit,
     is_served: impl Fn(&ObjectRef) -> bool,
+    restored: bool,
     problems: &mut BTreeMap<String, Problem>,
 ) {
     if let Some(reason) = &file.unreadable {
-        let serving = if file.documents.is_empty() { Serving::Nothing } else { Serving::LastGood };
+        let serving = if file.documents.is_empty() && !restored { Serving::Nothing } else { Serving::LastGood };
         let problem =
             Problem { place: path.to_string(), object: None, field: String::new(), reason: reason.clone(), serving };
         problems.insert(key(&(path.clone(), 0)), problem);
@@ -156,7 +165,7 @@ fn describe(
             let count = problems.len();
             problems.insert(format!("{}#{count:04}", key(&place)), problem);
         };
-        let unidentified = if first.is_some() { Serving::LastGood } else { Serving::Nothing };
+        let unidentified = if first.is_some() || restored { Serving::LastGood } else { Serving::Nothing };
         match &part.body {
             Body::Good(_) | Body::Foreign { hint: None, .. } => {}
             Body::Foreign { hint: Some(hint), .. } => {

@@ -88,6 +88,8 @@ pub(super) struct Scan {
     first_until: Option<Instant>,
     /// Directories that are not looked into, with the reason.
     closed: BTreeMap<PathBuf, String>,
+    /// Those among them that should be.
+    failed: BTreeSet<PathBuf>,
     left_out: usize,
     unwatched: Option<String>,
 }
@@ -107,6 +109,7 @@ impl Scan {
             patient: false,
             first_until: None,
             closed: BTreeMap::new(),
+            failed: BTreeSet::new(),
             left_out: 0,
             unwatched: None,
         }
@@ -175,6 +178,8 @@ impl Scan {
         let updates = self.updates(todo, &root, now);
         self.report_directories(&root);
         let complete = self.is_complete(now);
+        let unread = self.waiting.keys().any(|path| !self.known.contains_key(path));
+        self.shared.set_unseen(unread || self.left_out > 0 || !self.failed.is_empty());
         self.shared.commit(updates, complete);
         looked
     }
@@ -221,7 +226,7 @@ impl Scan {
             }
             self.watch_parent(root);
         }
-        let has_any = self.shared.has_files();
+        let has_any = self.shared.has_any();
         let trouble = trouble.map(|reason| {
             let then = if has_any { "what it held last is kept until it is back" } else { "waiting for it" };
             let serving = if has_any { Serving::LastGood } else { Serving::Nothing };
@@ -289,6 +294,7 @@ impl Scan {
         }
 
         self.closed.retain(|path, _| !path.starts_with(from));
+        self.failed.retain(|path| !path.starts_with(from));
         if how == How::First {
             // An earlier scanner's files, of which this one has seen nothing yet.
             let earlier = self.shared.paths().into_iter().map(|name| root.join(&*name));
@@ -322,6 +328,7 @@ impl Scan {
                 }
             }
         }
+        self.failed.extend(found.failed.keys().cloned());
         self.closed.extend(found.failed);
         self.closed.extend(found.refused);
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tidegate_actors::Map;
 use tidegate_actors::env::Env;
-use tidegate_actors::id::{Name, ObjectRef, ResourceType};
+use tidegate_actors::id::{Name, ObjectKey, ObjectRef, ResourceType};
 use tidegate_actors::object::Object;
 use tidegate_actors::problem::{Problem, Problems, Serving};
 use tokio::sync::watch;
@@ -40,6 +40,8 @@ struct State {
     report: Report,
     feeds: Map<ResourceType, Feed>,
     directories: Vec<Name>,
+    /// Something in the directory could not be looked at, or not yet.
+    unseen: bool,
 }
 
 impl Shared {
@@ -65,9 +67,12 @@ impl Shared {
     /// Takes in a round's results. After the first complete one, subscribers are served.
     pub fn commit(&self, updates: BTreeMap<Name, Update>, complete: bool) {
         let mut state = self.state.lock();
-        let State { ledger, report, feeds, .. } = &mut *state;
+        let State { ledger, report, feeds, unseen, .. } = &mut *state;
         if !updates.is_empty() {
             publish(feeds, ledger.apply(updates, &self.kit, report));
+        }
+        if complete {
+            publish(feeds, ledger.let_go(&self.kit, *unseen));
         }
         report.publish(&self.problems, &self.scope);
         drop(state);
@@ -77,15 +82,16 @@ impl Shared {
     }
 
     /// Runs `read` on the feed of a type, which is made, and its kind learned, when it is asked for first.
-    pub fn feed<R>(&self, resource_type: &ResourceType, read: impl FnOnce(&Feed) -> R) -> R {
+    /// `read` is also told what is kept although nothing defines it.
+    pub fn feed<R>(&self, resource_type: &ResourceType, read: impl FnOnce(&Feed, Vec<ObjectKey>) -> R) -> R {
         let mut state = self.state.lock();
-        let State { ledger, report, feeds, .. } = &mut *state;
+        let State { ledger, report, feeds, unseen, .. } = &mut *state;
         if self.kit.learn(resource_type) {
             publish(feeds, ledger.adopt(&self.kit, report));
             report.publish(&self.problems, &self.scope);
         }
-        let known = self.kit.known(resource_type.group(), resource_type.kind());
-        let resource_type = known.map_or_else(|| resource_type.clone(), |known| known.entry.resource_type.clone());
+        publish(feeds, ledger.let_go(&self.kit, *unseen));
+        let resource_type = self.served_as(resource_type);
         let feed = feeds.entry(resource_type.clone()).or_insert_with(|| {
             let mut feed = Feed::default();
             let of_type = ledger.served().filter(|(id, _)| id.resource_type == resource_type);
@@ -94,7 +100,24 @@ impl Shared {
             objects.into_iter().for_each(|object| feed.set(object.key(), Some(object.clone())));
             feed
         });
-        read(feed)
+        read(feed, ledger.restored.of(&resource_type))
+    }
+
+    /// The type that the objects of a kind are served as, whatever version of it is asked for.
+    fn served_as(&self, resource_type: &ResourceType) -> ResourceType {
+        let known = self.kit.known(resource_type.group(), resource_type.kind());
+        known.map_or_else(|| resource_type.clone(), |known| known.entry.resource_type.clone())
+    }
+
+    /// An earlier run held these.
+    pub fn restored(&self, resource_type: &ResourceType, objects: &[Arc<Object>]) {
+        let keys = objects.iter().map(|object| object.key().clone());
+        self.state.lock().ledger.restored.add(self.served_as(resource_type), keys);
+    }
+
+    /// Says whether something in the directory could not be looked at, or not yet.
+    pub fn set_unseen(&self, unseen: bool) {
+        self.state.lock().unseen = unseen;
     }
 
     /// What a file held when it was read last.
@@ -112,9 +135,10 @@ impl Shared {
         self.state.lock().ledger.paths().cloned().collect()
     }
 
-    /// Whether any file is known.
-    pub fn has_files(&self) -> bool {
-        self.state.lock().ledger.paths().next().is_some()
+    /// Whether any file is known, or was in an earlier run.
+    pub fn has_any(&self) -> bool {
+        let state = self.state.lock();
+        state.ledger.paths().next().is_some() || !state.ledger.restored.is_empty()
     }
 
     /// Says something about the directory as a whole, or takes it back; it goes out with the next commit.

@@ -64,9 +64,9 @@ impl Subscriber {
         // A directory that was not read yet is not an empty one.
         let _ = self.shared.ready().wait_for(|ready| *ready).await;
         let from = self.from.take().and_then(|cursor| self.position(&cursor));
-        let (position, changed, events) = self.shared.feed(&self.resource_type, |feed| {
+        let (position, changed, events) = self.shared.feed(&self.resource_type, |feed, kept| {
             let resumed = from.and_then(|from| feed.since(from));
-            let events = resumed.map(Ok).unwrap_or_else(|| Err(feed.list()));
+            let events = resumed.map(Ok).unwrap_or_else(|| Err((feed.list(), kept)));
             (feed.position(), feed.subscribe(), events)
         });
         let known = self.shared.kit.known(self.resource_type.group(), self.resource_type.kind());
@@ -80,9 +80,10 @@ impl Subscriber {
                 self.buffer.extend(events);
                 self.buffer.push_back(SourceEvent::Bookmark(cursor));
             }
-            Err(objects) => {
+            Err((objects, kept)) => {
                 self.buffer.push_back(SourceEvent::Init);
                 self.buffer.extend(objects.into_iter().map(SourceEvent::InitApply));
+                self.buffer.extend(kept.into_iter().map(SourceEvent::InitKeep));
                 self.buffer.push_back(SourceEvent::InitDone(cursor));
             }
         }
@@ -91,7 +92,7 @@ impl Subscriber {
 
     fn pull(&mut self) -> Result<(), SourceError> {
         let Some((position, _)) = &mut self.at else { return Ok(()) };
-        let (now, events) = self.shared.feed(&self.resource_type, |feed| (feed.position(), feed.since(*position)));
+        let (now, events) = self.shared.feed(&self.resource_type, |feed, _| (feed.position(), feed.since(*position)));
         let Some(events) = events else {
             return Err(SourceError::Relist { reason: "too many deletions since the last look".to_owned() });
         };

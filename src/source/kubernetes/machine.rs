@@ -233,8 +233,10 @@ fn in_watch(mut watching: Watching, event: Event) -> Step {
             if compare(&version, &watching.cursor) == Some(Ordering::Less) {
                 return end(watching.went_back(&version));
             }
-            watching.proven = true;
-            Ok(Vec::new())
+            // It is heard now, though nothing has happened.
+            let heard = SourceEvent::Bookmark(Cursor(watching.cursor.clone()));
+            let first = !std::mem::replace(&mut watching.proven, true);
+            Ok(first.then_some(Action::Emit(heard)).into_iter().collect())
         }
         _ => Ok(Vec::new()),
     };

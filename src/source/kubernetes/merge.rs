@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use futures::stream::{self, BoxStream, SelectAll, StreamExt as _};
+use futures::stream::{self, BoxStream, StreamExt as _};
 use tidegate_actors::id::Name;
 use tidegate_actors::source::{Cursor, SourceError, SourceEvent, SourceStream};
 use xxhash_rust::xxh3::xxh3_64;
@@ -33,6 +33,9 @@ impl Spelling {
 
     /// All versions as one cursor; that of a whole cluster is its version.
     pub fn cursor(&self, versions: &[Name]) -> Cursor {
+        if let (None, [None], [version]) = (self.selectors, self.namespaces.as_slice(), versions) {
+            return Cursor(version.clone());
+        }
         let selectors = self.selectors.map_or(String::new(), |selectors| format!("{selectors:016x}:"));
         let parts = self.namespaces.iter().zip(versions).map(|(namespace, version)| match namespace {
             Some(namespace) => format!("{namespace}={version}"),
@@ -61,7 +64,7 @@ impl Spelling {
 }
 
 struct Merge {
-    feeds: SelectAll<BoxStream<'static, (usize, Option<Told>)>>,
+    feeds: BoxStream<'static, (usize, Option<Told>)>,
     spelling: Arc<Spelling>,
     /// Up to where each was told; `None` while it lists.
     at: Vec<Option<Name>>,
@@ -78,8 +81,10 @@ pub(super) fn merge(feeds: Vec<Feed>, spelling: Spelling, versions: Option<Vec<N
         let told = stream::unfold(feed, |mut feed| async move { Some((feed.next().await?, feed)) });
         told.map(move |told| (index, Some(told))).chain(stream::iter([(index, None)])).boxed()
     });
+    let mut feeds: Vec<_> = feeds.collect();
     let merge = Merge {
-        feeds: stream::select_all(feeds),
+        // Nearly always it is one, which needs nobody to choose among several.
+        feeds: if count == 1 { feeds.remove(0) } else { stream::select_all(feeds).boxed() },
         spelling: Arc::new(spelling),
         begun: vec![false; count],
         complete: at.iter().all(Option::is_some),

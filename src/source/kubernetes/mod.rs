@@ -61,10 +61,12 @@ pub use registrar::Registrar;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures::future::BoxFuture;
 use tidegate_actors::env::Env;
 use tidegate_actors::id::{Name, ResourceType};
+use tidegate_actors::object::Object;
 use tidegate_actors::problem::Problems;
 use tidegate_actors::source::{Cursor, Source, SourceStream};
 use tidegate_actors::supervisor::ChildSpec;
@@ -161,6 +163,23 @@ impl Source for KubernetesSource {
         });
         let stream = merge(feeds.collect(), spelling, versions);
         notice::until_notice(stream, standing, version, self.shared.env.clone())
+    }
+
+    fn fingerprint(&self, resource_type: &ResourceType) -> String {
+        let (options, of) = (&self.shared.options, self.shared.options.of(resource_type));
+        let Access { kubeconfig, context } = &options.access;
+        let namespaces = options.namespaces_of(resource_type);
+        format!("kubernetes {kubeconfig:?} {context:?} {namespaces:?} {:?} {:?}", of.labels, of.fields)
+    }
+
+    /// A watch that is resumed does not name again what could not be read before.
+    fn can_resume(&self, resource_type: &ResourceType) -> bool {
+        self.shared.memory(resource_type).quarantine.is_empty()
+    }
+
+    fn restored(&self, resource_type: &ResourceType, objects: &[Arc<Object>]) {
+        // Of what a first list cannot read, an earlier version may be held.
+        self.shared.memory(resource_type).listed.fetch_or(!objects.is_empty(), Ordering::SeqCst);
     }
 
     fn unwatched(&self, resource_type: &ResourceType) {

@@ -66,6 +66,11 @@ impl Quarantine {
         format!("{}/{}", self.resource_type.plural_and_group(), parts.collect::<Vec<_>>().join("/"))
     }
 
+    /// Whether nothing stands.
+    pub fn is_empty(&self) -> bool {
+        self.standing.lock().values().all(BTreeMap::is_empty)
+    }
+
     /// An object can be read, or is gone.
     pub fn clear(&self, stream: &Option<Name>, key: &ObjectKey) {
         let mut standing = self.standing.lock();

@@ -134,6 +134,7 @@ impl Kind {
         let mut kinds = vec![services, namespaces, crds, events.clone(), slices, leases];
         kinds.push(Self::built_in("", "v1", "secrets", "Secret", &[]));
         kinds.push(Self::built_in("", "v1", "configmaps", "ConfigMap", &["cm"]));
+        kinds.push(Self::built_in("", "v1", "pods", "Pod", &["po"]).with_status());
         events.group = "events.k8s.io".to_owned();
         kinds.push(events);
         kinds

@@ -118,6 +118,19 @@ impl State {
         Ok(world.revision)
     }
 
+    /// Changes one object, found by its key, in one annotation.
+    pub fn annotate(&self, resource: &str, key: &str, annotation: &str, value: &str) -> Result<u64, ScriptError> {
+        let kind = self.kind_named(resource)?;
+        let (id, mut world) = (kind.id(), self.world.lock());
+        let found = world.get(&id, key).cloned();
+        let current = found.ok_or_else(|| Status::not_found(&kind, key.rsplit('/').next().unwrap_or_default()))?;
+        let mut meta = current.meta.clone();
+        meta.annotations.get_or_insert_default().insert(annotation.to_owned(), value.to_owned());
+        let revision = world.revision + 1;
+        world.keep(&id, current.with_meta(&kind, meta, revision));
+        Ok(revision)
+    }
+
     /// Forgets everything before the present: tokens and lists at earlier versions expire, and no watch starts there.
     pub fn compact(&self) {
         let mut world = self.world.lock();
@@ -160,6 +173,18 @@ impl ApiServer {
     /// Writes so many objects of a type once more, each with an annotation that says when.
     pub fn bump(&self, resource: &str, count: usize) -> Result<u64, ScriptError> {
         self.state().bump(resource, 0, count)
+    }
+
+    /// Writes one object once more, with an annotation: a few microseconds, so that updates can be paced.
+    pub fn annotate(
+        &self,
+        resource: &str,
+        namespace: &str,
+        name: &str,
+        annotation: &str,
+        value: &str,
+    ) -> Result<u64, ScriptError> {
+        self.state().annotate(resource, &key_of(namespace, name), annotation, value)
     }
 
     /// Deletes an object; false if it was not there, or finalizers hold it.

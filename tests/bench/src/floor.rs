@@ -2,7 +2,7 @@
 //! Envoy takes for a resource from here is what it takes from anybody.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,12 +14,18 @@ use envoy_types::pb::envoy::service::discovery::v3::{
 };
 use futures::{Stream, StreamExt as _};
 use prost::Message as _;
+use tidegate::proxy::bootstrap::{AdminAddress, Bootstrap, BootstrapOptions, XdsAddress};
+use tidegate::proxy::child::ChildOptions;
+use tidegate::proxy::supervised;
+use tidegate_actors::env::Env;
+use tidegate_actors::supervisor::{Strategy, Supervisor};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_stream::wrappers::{UnboundedReceiverStream, UnixListenerStream};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::pipeline::Pipeline;
+use crate::service::free_address;
 use tidegate::publish::xds::Sent;
 
 type Outbox = UnboundedSender<Result<DeltaDiscoveryResponse, Status>>;
@@ -63,11 +69,32 @@ impl Floor {
     ///
     /// # Panics
     /// When it cannot.
-    pub fn listen(&self, socket: &Path) {
+    fn listen(&self, socket: &Path) {
         let listener = UnixListener::bind(socket).unwrap_or_else(|error| panic!("{}: {error}", socket.display()));
         let service = AggregatedDiscoveryServiceServer::new(self.clone());
         let server = tonic::transport::Server::builder().add_service(service);
         tokio::spawn(server.serve_with_incoming(UnixListenerStream::new(listener)));
+    }
+
+    /// Starts an Envoy that gets what it has from here, with one worker; its folder is made.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub async fn start_envoy(&self, folder: &Path, envoy: PathBuf) -> Supervisor {
+        std::fs::create_dir_all(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let socket = folder.join("xds.sock");
+        self.listen(&socket);
+        let admin = AdminAddress::Tcp(free_address());
+        let options = BootstrapOptions::new("floor", XdsAddress::Socket(socket), admin.clone());
+        let bootstrap = Bootstrap::new(&options).and_then(|bootstrap| bootstrap.to_json());
+        let bootstrap = bootstrap.unwrap_or_else(|error| panic!("{error}"));
+        let mut child = ChildOptions::new(envoy, folder.join("envoy"), bootstrap, admin);
+        child.concurrency = Some(1);
+        let started = Supervisor::start("floor", Strategy::OneForOne, Env::system()).await;
+        let supervisor = started.unwrap_or_else(|error| panic!("{error}"));
+        let added = supervisor.add(supervised::child_spec("envoy", child)).await;
+        added.unwrap_or_else(|error| panic!("{error}"));
+        supervisor
     }
 
     /// Sends a response's resources, at once.

@@ -12,6 +12,18 @@
 //! - The clusters that a chunk's routes lead to, spelled out, sorted and counted anew for a chunk of 64 routes when one
 //!   of them changed, were most of its encoding. Now each route's are kept beside its bytes, and only those of routes
 //!   that came or went are counted.
+//! - Decoding an object (3.4 us on average) is two thirds checking its grammar, about 12 ns a string, then one copy into
+//!   memory of its own; of that, new pages are 0.4 ns a byte, and only in a first list. Tried for strings: words of 16
+//!   bytes instead of 8 (5 % less), masks of 16 and 32 bytes without vectors (slower). `unsafe` vectors were not tried.
+//!   kube's watcher decodes a first list faster than a watch, since nothing is dropped; ours takes the same for both.
+//! - The queue and the port of each handler kept the room that a whole list had taken, and walked over it with every
+//!   single update; a handler that never failed spelled out, after each call, the name of the problem to take back.
+//!   Both are gone; what each of them was worth was not measured apart.
+//! - Updates one by one take about three times the CPU of the same in bursts. A profile on a busy machine had a third of
+//!   it in the kernel, mostly waking and sleeping, and the rest spread thin: allocation, the connection, the store's
+//!   tree of keys.
+//! - The informers' kinds were slices, routes and Secrets at first. A Secret is two strings that anybody holds about as
+//!   they are, and with them two budgets were missed that are met with pods; so the mix is to be said with the figures.
 //! - Every good run of a correlation spelled out the name of a problem to take back, which hardly ever stood. Now a
 //!   node knows which of its inputs are quarantined.
 
@@ -21,8 +33,16 @@ pub mod floor;
 
 pub mod gateway_world;
 
+pub mod peers;
+
 pub mod pipeline;
+
+pub mod probe;
 
 pub mod report;
 
+pub mod served;
+
 pub mod service;
+
+pub mod usage;

@@ -45,23 +45,44 @@ impl Service {
     /// # Panics
     /// When it cannot be started.
     pub fn start(manifests: &Path) -> Self {
+        Self::start_on(&format!("name: manifests, kind: directory, path: {}", manifests.display()))
+    }
+
+    /// Starts it on a source, said as a section of the config in one line, without a proxy.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_on(source: &str) -> Self {
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("a folder: {error}"));
         let admin = free_address();
         let config = format!(
             "admin:\n  address: {admin}\nxds:\n  address: {}\nproxy:\n  managed: false\nlog:\n  level: warn\n\
-             data_dir: {}\nsources:\n  - name: manifests\n    kind: directory\n    path: {}\n",
+             snapshot:\n  key_file: key\ndata_dir: {}\nsources:\n  - {{ {source} }}\n",
             free_address(),
             folder.path().join("data").display(),
-            manifests.display(),
         );
         let path = folder.path().join("tidegate.yaml");
         fs::write(&path, config).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let program = std::env::current_exe().unwrap_or_else(|error| panic!("which program is this: {error}"));
-        let mut command = Command::new(program);
-        command.args(["run", "--config"]).arg(&path).env(CHILD, "1").stdin(Stdio::null());
-        let started = Instant::now();
-        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        // 32 bytes in base64; there is no secret to keep.
+        let key = folder.path().join("key");
+        fs::write(&key, "A".repeat(43) + "=").unwrap_or_else(|error| panic!("{}: {error}", key.display()));
+        let (child, started) = spawn(&path);
         Self { child, admin, started, folder }
+    }
+
+    /// Ends it as the system does when memory is short.
+    pub fn kill(&mut self) {
+        // It may have ended by itself, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it once more, after it was ended.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_again(&mut self) {
+        (self.child, self.started) = spawn(&self.folder.path().join("tidegate.yaml"));
     }
 
     /// Waits until it is ready, and says how long that took from its start.
@@ -95,10 +116,20 @@ impl Service {
     /// # Panics
     /// When it is not within a minute.
     pub fn wait_synced(&mut self, routes: usize) -> Duration {
+        self.wait_types(|types| {
+            let synced = types.iter().all(|of| of["phase"] != "pending");
+            synced && routes_of(types) == Some(routes as u64)
+        })
+    }
+
+    /// Waits until the types that it watches are as wanted, and says how long that took from its start.
+    ///
+    /// # Panics
+    /// When they are not within a minute.
+    pub fn wait_types(&mut self, wanted: impl Fn(&[Value]) -> bool) -> Duration {
         loop {
             let types = self.types();
-            let synced = types.iter().all(|of| of["phase"] != "pending");
-            if synced && routes_of(&types) == Some(routes as u64) {
+            if wanted(&types) {
                 return self.started.elapsed();
             }
             if let Ok(Some(status)) = self.child.try_wait() {
@@ -120,7 +151,7 @@ impl Service {
     }
 
     /// What it says of the types that it watches; nothing while it does not answer.
-    fn types(&self) -> Vec<Value> {
+    pub fn types(&self) -> Vec<Value> {
         let answer = self.get("/api/v1/resources").unwrap_or_default();
         let listing = answer.split_once("\r\n\r\n").and_then(|(_, body)| serde_json::from_str::<Value>(body).ok());
         listing.as_ref().and_then(|listing| listing["items"].as_array()).cloned().unwrap_or_default()
@@ -163,15 +194,22 @@ impl Service {
     }
 }
 
+fn spawn(config: &Path) -> (Child, Instant) {
+    let program = std::env::current_exe().unwrap_or_else(|error| panic!("which program is this: {error}"));
+    let mut command = Command::new(program);
+    command.args(["run", "--config"]).arg(config).env(CHILD, "1").stdin(Stdio::null());
+    let started = Instant::now();
+    let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    (child, started)
+}
+
 fn routes_of(types: &[Value]) -> Option<u64> {
     types.iter().find(|of| of["kind"] == "HTTPRoute").and_then(|of| of["objects"].as_u64())
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It may have ended by itself, which is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 

@@ -41,6 +41,9 @@ struct Figure {
 /// The package of the benchmarks with budgets, and the folder of their sources.
 const PACKAGE: (&str, &str) = ("tidegate-bench", "tests/bench/benches");
 
+/// Those that need the programs that `cargo xtask cluster` builds; the others must not wait for that.
+const WITH_KUBERNETES: [&str; 2] = ["apply", "informer"];
+
 /// Runs the benchmarks, or those that are named; what begins with a dash is handed to `cargo bench` as it is, with
 /// all that follows.
 pub fn bench(selection: &[String]) -> Result<()> {
@@ -57,6 +60,9 @@ pub fn bench(selection: &[String]) -> Result<()> {
     command.args(arguments(selection, &benches()?)?).env("TIDEGATE_BENCH_DIR", &folder);
     if std::env::var_os("TIDEGATE_ENVOY").is_none_or(|path| path.is_empty()) {
         command.env("TIDEGATE_ENVOY", crate::suite::find_envoy(None).context("some benchmarks need a real Envoy")?);
+    }
+    if needs_kubernetes(selection) {
+        command.env("TIDEGATE_CLUSTER", crate::cluster::find().context("some benchmarks need a real Kubernetes")?);
     }
     let ran = run(&mut command);
 
@@ -80,6 +86,12 @@ pub fn bench(selection: &[String]) -> Result<()> {
         bail!("{} of {budgets} budgets are missed: {}", missed.len(), missed.join("; "));
     }
     Ok(())
+}
+
+/// Whether one of them, or of all if none is named, needs a real Kubernetes or what is built with it.
+fn needs_kubernetes(selection: &[String]) -> bool {
+    let mut names = selection.iter().take_while(|word| !word.starts_with('-')).peekable();
+    names.peek().is_none() || names.any(|name| WITH_KUBERNETES.contains(&name.as_str()))
 }
 
 /// The names of the benchmarks with budgets.
@@ -257,6 +269,15 @@ mod tests {
         assert_eq!(choose(&["decode", "--no-run"]).unwrap(), "-p tidegate-bench --bench decode --no-run");
         let message = choose(&["held"]).unwrap_err().to_string();
         assert!(message.contains("`held`") && message.contains("change, decode"), "{message}");
+    }
+
+    #[test]
+    fn only_benchmarks_that_need_kubernetes_wait_for_it() {
+        let needs = |words: &[&str]| needs_kubernetes(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        assert!(needs(&[]) && needs(&["--no-run"]) && needs(&["held", "apply"]));
+        assert!(!needs(&["held"]) && !needs(&["types", "--quiet", "informer"]));
+        let known = benches().unwrap();
+        assert!(WITH_KUBERNETES.iter().all(|name| known.iter().any(|known| known == name)), "{known:?}");
     }
 
     #[test]

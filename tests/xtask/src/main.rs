@@ -78,11 +78,13 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Test { envoy, cargo } => suite::test(envoy, &cargo),
+        Command::Test { envoy, cargo } => suite::test(envoy, &cargo, &[]),
         Command::Bench { cargo } => bench::bench(&cargo),
         Command::Lint { require_advisories } => lint::lint(require_advisories),
         // The tests come last: the last line is their sum.
-        Command::Ci { require_advisories } => lint::lint(require_advisories).and_then(|()| suite::test(None, &[])),
+        Command::Ci { require_advisories } => {
+            lint::lint(require_advisories).and_then(|()| suite::test(None, &[], suite::CI_COUNTS))
+        }
         Command::Envoy => suite::find_envoy(None).map(|path| println!("{}", path.display())),
         Command::Chart { arguments } => cluster::chart(&arguments),
         Command::Cluster { arguments } => cluster::cluster(&arguments),

@@ -21,8 +21,12 @@ pub fn find_envoy(explicit: Option<PathBuf>) -> Result<PathBuf> {
     Ok(found.path)
 }
 
-/// Runs the tests; `selection` replaces `--workspace`.
-pub fn test(envoy: Option<PathBuf>, selection: &[String]) -> Result<()> {
+/// How much of what is drawn at random CI runs, by the variable that says so; a plain `cargo test` is content with
+/// less.
+pub const CI_COUNTS: &[(&str, &str)] = &[("TIDEGATE_XDS_SEEDS", "100000")];
+
+/// Runs the tests; `selection` replaces `--workspace`. A count that the environment names already stays.
+pub fn test(envoy: Option<PathBuf>, selection: &[String], counts: &[(&str, &str)]) -> Result<()> {
     title("Envoy");
     let envoy = find_envoy(envoy).context("the tests need a real Envoy")?;
     let programs = cluster::find_for(selection)?;
@@ -34,6 +38,7 @@ pub fn test(envoy: Option<PathBuf>, selection: &[String]) -> Result<()> {
     command.args(selection.iter().map(String::as_str));
     command.args(["--", "--include-ignored"]).env("TIDEGATE_ENVOY", &envoy).stdout(Stdio::piped());
     command.envs(programs);
+    command.envs(counts.iter().filter(|(name, _)| std::env::var_os(name).is_none()).copied());
     let shown = shown(&command);
     title(&shown);
     let mut child = command.spawn().with_context(|| format!("could not start {shown}"))?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tidegate_actors::id::Name;
 use tokio::time::Instant;
 
-use super::{Cache, Entry, ListenerEntry, Scoped, Table, table_of};
+use super::{Cache, Entry, GoodByScope, ListenerEntry, Scoped, Table, table_of};
 use crate::model::{GatewayId, Listener, ModelUpdate};
 use crate::publish::xds::encode;
 use crate::publish::xds::kind::Kind;
@@ -110,7 +110,12 @@ impl Cache {
             for (name, model) in step.listeners {
                 match model {
                     Some(model) => {
-                        self.listeners.insert(name.clone(), ListenerEntry { model, scoped: Scoped::default() });
+                        let mut good = GoodByScope::default();
+                        if let Some(mut old) = self.listeners.remove(&name) {
+                            good = old.good;
+                            old.scoped.renew(&mut good);
+                        }
+                        self.listeners.insert(name.clone(), ListenerEntry { model, scoped: Scoped::default(), good });
                     }
                     None => drop(self.listeners.remove(&name)),
                 }
@@ -118,6 +123,7 @@ impl Cache {
             }
             self.rebuild_tables(step.since);
         }
+        self.forget_goods();
         touched
     }
 
@@ -147,14 +153,26 @@ impl Cache {
             Some(new) => held.insert(name.clone(), new.clone()),
             None => held.remove(&name),
         };
+        let good = self.goods.of(kind, &name).cloned();
+        if let Some(old) = old.as_ref().filter(|old| resource.as_ref().is_none_or(|new| new.version != old.version)) {
+            self.goods.replaced(old, resource.is_none());
+        }
         let came_or_went = old.is_some() != resource.is_some();
         let audience_changed = old.as_ref().map(|old| &old.gateways) != resource.as_ref().map(|new| &new.gateways);
-        let content_changed = old.map(|old| old.version) != resource.as_ref().map(|new| new.version);
+        let content_changed = old.as_ref().map(|old| old.version) != resource.as_ref().map(|new| new.version);
+        let accepted = old.filter(|old| old.is_accepted()).or(good);
+        if let Some(old) = accepted.filter(|_| kind == Kind::Cluster && audience_changed) {
+            let endpoints = self.endpoints.get(&name).filter(|endpoints| endpoints.is_accepted());
+            let endpoints = endpoints.or_else(|| self.goods.of(Kind::Endpoints, &name)).cloned();
+            self.departed.note(old, endpoints);
+        }
         match kind {
             Kind::Cluster if came_or_went => {
                 touched.clusters.insert(name.clone());
                 if resource.is_none() {
-                    self.endpoints.remove(&name);
+                    if let Some(old) = self.endpoints.remove(&name) {
+                        self.goods.replaced(&old, true);
+                    }
                 } else {
                     self.endpoints.entry(name.clone()).or_insert_with_key(no_endpoints);
                 }
@@ -191,9 +209,13 @@ impl Cache {
         let seen = |host: &Arc<Resource>| (host.version, host.gateways.clone());
         let new = resource.as_ref().map(seen);
         // Replaced even when it encodes the same: its source must be the newest, for the next encoding.
-        let changed = self.put_host(&name, resource).as_ref().map(seen) != new;
+        let old = self.put_host(&name, resource);
+        let changed = old.as_ref().map(seen) != new;
+        if let Some(old) = old.filter(|_| changed) {
+            self.goods.replaced(&old, new.is_none());
+        }
         if let Some(table) = self.tables.get_mut(table_of(&name)).filter(|_| changed) {
-            table.inline = Scoped::default();
+            table.inline.renew(&mut table.good);
         }
         if changed {
             self.changed(Kind::VirtualHost, name, since);
@@ -243,7 +265,12 @@ impl Cache {
             }
             let body = encode::encode_route_config(&name);
             let apart = Resource::small(Kind::RouteConfig, name.clone(), body, gateways.clone(), Source::Fixed);
-            self.tables.insert(name.clone(), Table { apart, inline: Scoped::default() });
+            let mut good = GoodByScope::default();
+            if let Some(mut old) = self.tables.remove(&name) {
+                good = old.good;
+                old.inline.renew(&mut good);
+            }
+            self.tables.insert(name.clone(), Table { apart, inline: Scoped::default(), good });
             let sentinel = sentinel_of(&name);
             let body = encode::encode_sentinel(&sentinel);
             let host = Resource::small(Kind::VirtualHost, sentinel.clone(), body, gateways, Source::Fixed);

@@ -5,9 +5,10 @@
 
 mod apply;
 mod check;
+mod good;
 mod log;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -16,6 +17,7 @@ use tidegate_actors::id::Name;
 
 pub use apply::no_endpoints;
 pub use check::Checks;
+use good::{Departed, Goods};
 pub use log::{Entry, Log};
 
 use super::encode;
@@ -52,17 +54,26 @@ pub struct Cache {
     /// By cluster, then virtual host: how many of its routes lead there.
     leads: Map<Name, Map<Name, u32>>,
     log: Log,
+    /// Earlier versions that clients accepted.
+    goods: Goods,
+    /// Clusters that went lately.
+    departed: Departed,
 }
 
 struct ListenerEntry {
     model: Arc<Listener>,
     scoped: Scoped,
+    good: GoodByScope,
 }
 
 struct Table {
     apart: Arc<Resource>,
     inline: Scoped,
+    good: GoodByScope,
 }
+
+/// The last version before the current one that a client of a scope accepted.
+type GoodByScope = BTreeMap<Scope, Arc<Resource>>;
 
 /// What is encoded for each scope apart, when somebody first asks.
 #[derive(Default)]
@@ -77,6 +88,12 @@ impl Scoped {
         let resource = encode();
         encoded.insert(scope.clone(), resource.clone());
         resource
+    }
+
+    /// Begins anew; what clients accepted of the old is noted.
+    fn renew(&mut self, good: &mut GoodByScope) {
+        let old = std::mem::take(self.0.get_mut());
+        good.extend(old.into_iter().filter_map(|(scope, old)| Some((scope, old.filter(|old| old.is_accepted())?))));
     }
 }
 
@@ -100,6 +117,8 @@ impl Cache {
             hosts_of: Map::default(),
             leads: Map::default(),
             log: Log::new(capacity),
+            goods: Goods::default(),
+            departed: Departed::default(),
         }
     }
 

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate_actors::Set;
 use tidegate_actors::id::Name;
 use tokio::time::Instant;
 
@@ -96,6 +97,13 @@ pub struct Session {
     /// Set when a client comes back with clusters: until it has asked for its routes too, or until then, no
     /// cluster is taken from it, since its routes may still lead there.
     settles: Option<Instant>,
+    /// Clusters that were sent before the client asked for any endpoints.
+    pub(super) renewed: Set<Name>,
+    /// Clusters that a client which came back may have, and that are not there any more: as long as it has not
+    /// accepted them.
+    pub(super) recalled: Vec<Name>,
+    /// Over state of the world: the client has something from an earlier stream, and cannot say what.
+    came_back: bool,
     /// The cache's version that was last looked at.
     seen: u64,
     nonce: u64,
@@ -114,6 +122,9 @@ impl Session {
             types: Default::default(),
             warming: BTreeMap::new(),
             settles: None,
+            renewed: Set::default(),
+            recalled: Vec::new(),
+            came_back: false,
             seen: 0,
             nonce: 0,
             salt: 0,
@@ -147,7 +158,7 @@ impl Session {
 
     /// The newest version of the model that the client has confirmed all of that it wants.
     pub fn live(&self) -> u64 {
-        let oldest = self.types.iter().filter_map(TypeState::oldest_unconfirmed).min();
+        let oldest = self.types.iter().filter_map(TypeState::oldest_change).min();
         oldest.map_or(self.seen, |oldest| oldest.saturating_sub(1))
     }
 
@@ -214,7 +225,7 @@ impl Session {
 
     /// Envoy drops a virtual host whose table it does not have, but remembers its version; so it gets one only
     /// with, or after, its table. Whoever asks by name gets what it asks for.
-    fn is_wanted(&self, kind: Kind, name: &str) -> bool {
+    pub(super) fn is_wanted(&self, kind: Kind, name: &str) -> bool {
         let state = self.state(kind);
         if kind != Kind::VirtualHost || state.names.contains(name) {
             return state.wants(name);
@@ -246,7 +257,7 @@ impl Session {
         let Some(sent) = state.in_flight.take() else { return };
         match error {
             None => self.on_ack(cache, kind, sent),
-            Some(reason) => self.on_nack(kind, sent, reason),
+            Some(reason) => self.on_nack(cache, kind, sent, reason),
         }
     }
 
@@ -254,27 +265,35 @@ impl Session {
         let since = sent.items.iter().filter_map(|item| item.pending.since).min();
         self.events.push(Event::Acked { kind, since });
         self.types[kind as usize].acked = Some(sent.version);
-        for Item { name, resource, .. } in sent.items {
+        if kind == Kind::Cluster {
+            self.recalled.clear();
+        }
+        for Item { name, resource, pending } in sent.items {
             if !sent.restores {
                 self.heal(kind, &name);
             }
             match resource {
                 Some(resource) => {
-                    let state = &mut self.types[kind as usize];
-                    if state.wants(&name) {
-                        state
+                    resource.set_accepted();
+                    if self.is_wanted(kind, &name) {
+                        self.types[kind as usize]
                             .known
                             .insert(name.clone(), Known { version: Some(resource.version), resource: Some(resource) });
                     }
-                    self.on_accepted(cache, kind, &name);
+                    self.on_accepted(cache, kind, &name, pending.gate);
                 }
-                None => drop(self.types[kind as usize].known.remove(&name)),
+                None => {
+                    self.types[kind as usize].known.remove(&name);
+                    if kind == Kind::RouteConfig {
+                        self.forget_hosts_of(&name);
+                    }
+                }
             }
         }
     }
 
     /// What follows from a resource that a client has accepted.
-    fn on_accepted(&mut self, cache: &Cache, kind: Kind, name: &Name) {
+    fn on_accepted(&mut self, cache: &Cache, kind: Kind, name: &Name, gate: u64) {
         match kind {
             // Envoy holds the ACK of a cluster back until all new ones have their endpoints, so this one says that
             // it can be used.
@@ -284,7 +303,15 @@ impl Session {
             // Envoy asks for virtual hosts once and never again, whatever tables come later.
             Kind::RouteConfig if !self.view.inline && self.state(Kind::VirtualHost).wildcard => {
                 for host in cache.hosts_of(name) {
-                    self.types[Kind::VirtualHost as usize].mark(host, cache.version(), None, true);
+                    // Not of those that it may not see: even a name is none of its business.
+                    let seen = cache.get(Kind::VirtualHost, host, &self.view).is_some();
+                    let hosts = &mut self.types[Kind::VirtualHost as usize];
+                    if seen || (hosts.known.contains_key(host) && !hosts.is_going(host)) {
+                        hosts.mark(host, cache.version(), None, true);
+                        if let Some(pending) = hosts.pending.get_mut(host) {
+                            pending.gate = pending.gate.min(gate);
+                        }
+                    }
                 }
             }
             _ => {}
@@ -303,14 +330,29 @@ impl Session {
         self.types[kind as usize].forget(name);
         self.heal(kind, name);
         if kind == Kind::RouteConfig {
-            // With the table the client forgets its virtual hosts, and will need them again with the next one.
-            let hosts = &mut self.types[Kind::VirtualHost as usize];
-            let of_table = |host: &Name| table_of(host) == &**name && !hosts.names.contains(host);
-            let forgotten: Vec<Name> = hosts.known.keys().filter(|host| of_table(host)).cloned().collect();
-            hosts.pending.retain(|host, _| table_of(host) != &**name || hosts.names.contains(host));
-            for host in forgotten {
-                hosts.known.remove(&host);
-            }
+            self.forget_hosts_of(name);
+        }
+    }
+
+    /// Forgets all that a client does not want any more, since it wanted everything before.
+    pub(super) fn forget_unwanted(&mut self, kind: Kind) {
+        let state = self.state(kind);
+        let names = state.known.keys().chain(state.pending.keys()).chain(state.held.keys());
+        let unwanted: Vec<Name> = names.filter(|name| !state.wants(name)).cloned().collect();
+        for name in unwanted {
+            self.forget(kind, &name);
+        }
+    }
+
+    /// With a table the client forgets its virtual hosts, and will need them again with the next one.
+    fn forget_hosts_of(&mut self, table: &str) {
+        let hosts = self.state(Kind::VirtualHost);
+        let of_table = |host: &&Name| table_of(host) == table && !hosts.names.contains(*host);
+        let names = hosts.known.keys().chain(hosts.pending.keys()).chain(hosts.held.keys());
+        let forgotten: Vec<Name> = names.filter(of_table).cloned().collect();
+        for host in forgotten {
+            self.types[Kind::VirtualHost as usize].forget(&host);
+            self.heal(Kind::VirtualHost, &host);
         }
     }
 
@@ -322,6 +364,7 @@ impl Session {
     /// The client comes back with clusters from an earlier stream.
     pub(super) fn settle(&mut self, now: Instant) {
         self.settles = Some(now + WARMING);
+        self.came_back = true;
     }
 
     pub(super) fn push_event(&mut self, event: Event) {

@@ -10,7 +10,7 @@ use tidegate_actors::Set;
 use tidegate_actors::id::Name;
 use tokio::time::Instant;
 
-use super::{InFlight, Item, Pending, Response, Session, WARMING};
+use super::{InFlight, Item, Pending, Response, Session, TypeState, WARMING};
 use crate::publish::xds::cache::{Cache, no_endpoints, table_of};
 use crate::publish::xds::kind::Kind;
 use crate::publish::xds::resource::Resource;
@@ -49,7 +49,9 @@ impl Session {
 
     fn note_new_clusters(&mut self, cache: &Cache, now: Instant) {
         let clusters = &self.types[Kind::Cluster as usize];
-        for name in clusters.pending.keys().filter(|name| !clusters.known.contains_key(*name)) {
+        for name in
+            clusters.pending.keys().filter(|name| !clusters.known.contains_key(*name) || clusters.is_going(name))
+        {
             if !self.warming.contains_key(name) && cache.get(Kind::Cluster, name, &self.view).is_some() {
                 self.warming.insert(name.clone(), now + WARMING);
             }
@@ -57,10 +59,15 @@ impl Session {
     }
 
     fn fill(&mut self, cache: &Cache, kind: Kind) {
-        let restores = std::mem::take(&mut self.types[kind as usize].restores);
+        let mut restores = std::mem::take(&mut self.types[kind as usize].restores);
+        restores.retain(|good| {
+            // If it is the current one again, it is sent as that.
+            let current = cache.get(kind, &good.name, &self.view);
+            self.is_wanted(kind, &good.name) && current.is_none_or(|current| current.version != good.version)
+        });
         if !restores.is_empty() {
             let version = cache.version();
-            let pending = Pending { first: version, last: version, since: None, force: true };
+            let pending = Pending { gate: 0, ..Pending::new(version, None, true) };
             let item =
                 |resource: Arc<Resource>| Item { name: resource.name.clone(), resource: Some(resource), pending };
             self.send(cache, kind, restores.into_iter().map(item).collect());
@@ -70,6 +77,15 @@ impl Session {
             return;
         }
         while let Some(group) = self.types[kind as usize].suspects.pop() {
+            let gates = self.gates(cache, kind);
+            let (waits, group): (Vec<Name>, _) =
+                group.into_iter().partition(|name| self.suspect_waits(cache, kind, name, &gates));
+            for name in waits {
+                let is_there = cache.get(kind, &name, &self.view).is_some();
+                if self.is_wanted(kind, &name) {
+                    self.types[kind as usize].mark(&name, cache.version(), None, is_there);
+                }
+            }
             let items: Vec<Item> = group.into_iter().filter_map(|name| self.suspect(cache, kind, name)).collect();
             if !items.is_empty() && self.send(cache, kind, items) {
                 return;
@@ -80,17 +96,29 @@ impl Session {
         }
         let gates = self.gates(cache, kind);
         let mut items = Vec::new();
-        for (name, pending) in std::mem::take(&mut self.types[kind as usize].pending) {
-            match self.judge(cache, kind, &name, pending, &gates) {
+        for (name, mut pending) in std::mem::take(&mut self.types[kind as usize].pending) {
+            pending.lingers = false;
+            if let Some(held) = self.state(kind).held.get(&name) {
+                pending.gate = pending.gate.min(held.gate);
+            }
+            match self.judge(cache, kind, &name, &mut pending, &gates) {
                 Verdict::Send(resource) => items.push(Item { name, resource, pending }),
                 Verdict::Wait => drop(self.types[kind as usize].pending.insert(name, pending)),
                 Verdict::Drop => {}
             }
         }
         let state = self.state(kind);
-        if !items.is_empty() || (state.owes && state.pending.is_empty()) {
+        if !items.is_empty() || (state.owes && state.pending.values().all(|pending| pending.lingers)) {
             self.send(cache, kind, items);
         }
+    }
+
+    /// Whether a name of a rejected response must not be sent now, since the world has moved on.
+    fn suspect_waits(&self, cache: &Cache, kind: Kind, name: &Name, gates: &Gates) -> bool {
+        let gone = || cache.get(kind, name, &self.view).is_none();
+        let pending = || self.state(kind).pending.get(name).copied();
+        let pending = || pending().unwrap_or(Pending::new(cache.version(), None, false));
+        gates.waiting.contains(name) || (gone() && self.removal_waits(kind, name, pending(), gates))
     }
 
     /// A name of a rejected response, as it is now; it may have changed or gone meanwhile.
@@ -98,18 +126,15 @@ impl Session {
         let state = &mut self.types[kind as usize];
         let version = cache.version();
         let pending = state.pending.remove(&name);
-        let pending = pending.unwrap_or(Pending { first: version, last: version, since: None, force: false });
-        let wanted = state.wants(&name);
+        let pending = pending.unwrap_or(Pending::new(version, None, false));
+        let wanted = self.is_wanted(kind, &name);
         let resource = cache.get(kind, &name, &self.view).filter(|_| wanted);
         let resource = resource.map(|resource| resource.again(self.salt.wrapping_add(self.nonce)));
-        (resource.is_some() || (wanted && self.state(kind).known.contains_key(&name))).then_some(Item {
-            name,
-            resource,
-            pending,
-        })
+        let told_if_gone = pending.force || self.state(kind).known.contains_key(&name);
+        (resource.is_some() || (wanted && told_if_gone)).then_some(Item { name, resource, pending })
     }
 
-    fn judge(&mut self, cache: &Cache, kind: Kind, name: &Name, pending: Pending, gates: &Gates) -> Verdict {
+    fn judge(&mut self, cache: &Cache, kind: Kind, name: &Name, pending: &mut Pending, gates: &Gates) -> Verdict {
         let Some(resource) = cache.get(kind, name, &self.view) else {
             self.heal(kind, name);
             if kind == Kind::Cluster {
@@ -119,12 +144,22 @@ impl Session {
             return match (pending.force, known) {
                 // A cluster that went before the client asked for its endpoints: it waits for them, and for nothing
                 // else until it has them. State of the world knows no other way to say that there are none.
-                (true, _) if kind == Kind::Endpoints && self.view.inline => Verdict::Send(Some(no_endpoints(name))),
+                (true, _) if kind == Kind::Endpoints && self.view.inline => {
+                    let lingers = self.state(Kind::Cluster).known.contains_key(name);
+                    let last = cache.departed_endpoints(name).filter(|_| lingers);
+                    Verdict::Send(Some(last.unwrap_or_else(|| no_endpoints(name))))
+                }
                 (true, _) => Verdict::Send(None),
                 // The table is gone and the client still has it: an old listener drains with it, and must not be
                 // emptied under its connections. The virtual hosts go when the client gives the table up.
-                (false, true) if kind == Kind::VirtualHost && self.drains(cache, table_of(name)) => Verdict::Drop,
-                (false, true) if self.removal_waits(kind, name, pending, gates) => Verdict::Wait,
+                (false, true) if kind == Kind::VirtualHost && self.drains(cache, table_of(name)) => {
+                    pending.lingers = true;
+                    Verdict::Wait
+                }
+                (false, true) if self.removal_waits(kind, name, *pending, gates) => {
+                    pending.lingers = true;
+                    Verdict::Wait
+                }
                 (false, true) => Verdict::Send(None),
                 (false, false) => Verdict::Drop,
             };
@@ -133,7 +168,7 @@ impl Session {
         if !pending.force {
             if state.known.get(name).is_some_and(|known| known.version == Some(resource.version)) {
                 // If the object went back to this, the client must be too: it may have kept some of what it rejects.
-                let back = state.held.contains_key(name);
+                let back = state.held.get(name).is_some_and(|held| held.version != resource.version);
                 return if back { Verdict::Send(Some(resource)) } else { Verdict::Drop };
             }
             if state.held.get(name).is_some_and(|held| held.version == resource.version) {
@@ -143,7 +178,10 @@ impl Session {
         let clusters = self.state(Kind::Cluster);
         let waits = match kind {
             // Not for the cluster's ACK: Envoy sends none before all new clusters have their endpoints.
-            Kind::Endpoints => clusters.pending.contains_key(name) && !clusters.is_on_its_way(name),
+            Kind::Endpoints => {
+                let has_it = clusters.known.contains_key(name) && !clusters.is_going(name);
+                clusters.pending.contains_key(name) && !clusters.is_on_its_way(name) && !has_it
+            }
             Kind::RouteConfig | Kind::VirtualHost => gates.waiting.contains(name),
             _ => false,
         };
@@ -164,23 +202,52 @@ impl Session {
     fn removal_waits(&self, kind: Kind, name: &str, pending: Pending, gates: &Gates) -> bool {
         match kind {
             Kind::Cluster => {
-                gates.unconfirmed.is_some_and(|oldest| oldest <= pending.last) || self.is_held_route_leading_to(name)
+                gates.unconfirmed.is_some_and(|oldest| oldest <= pending.last)
+                    || (self.view.inline && self.came_back && !self.state(Kind::Listener).held.is_empty())
+                    || self.runs_unknown(Kind::RouteConfig)
+                    || self.runs_unknown(Kind::VirtualHost)
+                    || self.is_held_route_leading_to(name)
             }
             Kind::Endpoints => {
                 let clusters = self.state(Kind::Cluster);
                 clusters.known.contains_key(name) || clusters.is_on_its_way(name)
             }
-            Kind::Secret | Kind::RouteConfig => self.state(Kind::Listener).oldest_unconfirmed().is_some(),
+            Kind::Secret | Kind::RouteConfig => {
+                let listeners = self.state(Kind::Listener);
+                listeners.oldest_unconfirmed().is_some()
+                    || self.runs_unknown(Kind::Listener)
+                    || listeners.held_goods().any(|old| old.names(kind, name))
+            }
             Kind::Listener | Kind::VirtualHost => false,
         }
     }
 
-    /// Whether a client still runs an old version of routes, since it rejects the new one, that lead to a cluster.
-    fn is_held_route_leading_to(&self, cluster: &str) -> bool {
-        [Kind::RouteConfig, Kind::VirtualHost].into_iter().map(|kind| self.state(kind)).any(|state| {
-            let good = state.held.keys().filter_map(|name| state.known.get(name)?.resource.as_ref());
-            good.into_iter().any(|resource| resource.routes_to(cluster))
+    /// Whether the client may run something of an earlier stream that nobody knows, since it rejects what is newer.
+    fn runs_unknown(&self, kind: Kind) -> bool {
+        let state = self.state(kind);
+        state.held.keys().any(|name| match state.known.get(name) {
+            Some(known) => known.resource.is_none(),
+            None => self.view.inline && self.came_back,
         })
+    }
+
+    /// Whether routes lead to a cluster that a client still runs with since it rejects the new ones, or since it rejects
+    /// the listener that would do without their table.
+    fn is_held_route_leading_to(&self, cluster: &str) -> bool {
+        let [tables, hosts] = [Kind::RouteConfig, Kind::VirtualHost].map(|kind| self.state(kind));
+        let leads = |resource: &Arc<Resource>| resource.routes_to(cluster);
+        if tables.held_goods().chain(hosts.held_goods()).any(leads) {
+            return true;
+        }
+        // Most of the time none does, and then there is no need to look at every host that the client has.
+        let lingers = |table: &str| tables.pending.get(table).is_some_and(|pending| pending.lingers);
+        if !tables.pending.values().any(|pending| pending.lingers) {
+            return false;
+        }
+        let of_tables = tables.known.iter().filter(|(name, _)| lingers(name));
+        let of_hosts = hosts.known.iter().filter(|(name, _)| lingers(table_of(name)));
+        // What came with an earlier stream and is not what we have may lead anywhere.
+        of_tables.chain(of_hosts).any(|(_, known)| known.resource.as_ref().is_none_or(leads))
     }
 
     fn gates(&self, cache: &Cache, kind: Kind) -> Gates {
@@ -195,9 +262,12 @@ impl Session {
                     self.warming.keys().flat_map(|cluster| cache.hosts_leading_to(cluster)).cloned().collect();
             }
             Kind::Cluster => {
-                let mut routes = [Kind::Listener, Kind::RouteConfig, Kind::VirtualHost].map(|kind| self.state(kind));
-                let reconnecting = self.settles.is_some() && routes.iter().any(|state| !state.requested);
-                let oldest = routes.iter_mut().filter_map(|state| state.oldest_unconfirmed()).min();
+                let kinds = [Kind::Listener, Kind::RouteConfig, Kind::VirtualHost];
+                // State of the world has virtual hosts in their tables, and nobody asks for them.
+                let kinds = if self.view.inline { &kinds[..2] } else { &kinds };
+                let routes = || kinds.iter().map(|kind| self.state(*kind));
+                let reconnecting = self.settles.is_some() && routes().any(|state| !state.requested);
+                let oldest = routes().filter_map(TypeState::oldest_awaited).min();
                 gates.unconfirmed = if reconnecting { Some(0) } else { oldest };
             }
             _ => {}
@@ -206,9 +276,18 @@ impl Session {
     }
 
     /// False if there was nothing to say after all.
-    fn send(&mut self, cache: &Cache, kind: Kind, items: Vec<Item>) -> bool {
+    fn send(&mut self, cache: &Cache, kind: Kind, mut items: Vec<Item>) -> bool {
         let inline = self.view.inline;
         let state = &mut self.types[kind as usize];
+        if inline && !kind.absence_deletes() {
+            // Nothing can be said about what is gone: absence means nothing for this type.
+            for gone in items.extract_if(.., |item| item.resource.is_none()) {
+                state.known.remove(&gone.name);
+            }
+            if items.is_empty() {
+                return false;
+            }
+        }
         let (mut resources, mut removed) = (Vec::with_capacity(items.len()), Vec::new());
         for item in &items {
             match &item.resource {
@@ -223,12 +302,6 @@ impl Session {
                 let rest = state.known.iter().filter(|(name, _)| !changed.contains(name));
                 resources.extend(rest.filter_map(|(_, known)| known.resource.clone()));
                 resources.sort_by(|a, b| a.name.cmp(&b.name));
-            } else if resources.is_empty() {
-                // Nothing can be said about what is gone: absence means nothing for this type.
-                for item in items {
-                    state.known.remove(&item.name);
-                }
-                return false;
             }
         }
         self.nonce += 1;
@@ -246,7 +319,9 @@ impl Session {
             // A changed cluster starts from nothing and waits for its endpoints, without asking for them again.
             let endpoints = &mut self.types[Kind::Endpoints as usize];
             for resource in resources.iter().filter(|resource| sent.contains(&resource.name)) {
-                if endpoints.wants(&resource.name) {
+                if !endpoints.requested {
+                    self.renewed.insert(resource.name.clone());
+                } else if endpoints.wants(&resource.name) {
                     endpoints.mark(&resource.name, cache.version(), None, true);
                 }
             }

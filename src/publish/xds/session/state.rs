@@ -58,12 +58,23 @@ pub struct Known {
 pub struct Pending {
     /// The oldest of the cache's versions that changed it since it was last sent.
     pub first: u64,
+    /// From which version on the client may run with something older, as far as others that wait for it must know.
+    pub gate: u64,
     /// The newest.
     pub last: u64,
     /// When the oldest change reached us.
     pub since: Option<Instant>,
     /// The client asked, or must be told again: it is sent even if it seems to have it, or if there is none.
     pub force: bool,
+    /// There is none any more, and the client has to keep it until it needs it no longer.
+    pub lingers: bool,
+}
+
+impl Pending {
+    /// A change that came with a version.
+    pub fn new(version: u64, since: Option<Instant>, force: bool) -> Self {
+        Self { first: version, gate: version, last: version, since, force, lingers: false }
+    }
 }
 
 /// One name in a response.
@@ -92,6 +103,8 @@ pub struct InFlight {
 pub struct Held {
     /// The version that it rejected.
     pub version: Version,
+    /// Since when the client runs with something older.
+    pub gate: u64,
     /// Why, in its words.
     pub reason: String,
 }
@@ -107,11 +120,18 @@ impl TypeState {
         if !self.requested {
             return;
         }
-        let fresh = Pending { first: version, last: version, since, force };
+        let fresh = Pending::new(version, since, force);
         let pending = self.pending.entry(name.clone()).or_insert(fresh);
         pending.last = version;
         pending.force |= force;
         pending.since = pending.since.or(since);
+    }
+
+    /// Nobody knows since when the client has not been told of what it asks for now.
+    pub fn mark_old(&mut self) {
+        for pending in self.pending.values_mut() {
+            pending.gate = 0;
+        }
     }
 
     /// Forgets a name that the client no longer wants.
@@ -120,20 +140,50 @@ impl TypeState {
         self.pending.remove(name);
     }
 
-    /// Whether a name waits for its answer, or for its turn after a NACK.
+    /// Whether the client was told that there is none, and has not answered.
+    pub fn is_going(&self, name: &str) -> bool {
+        self.in_flight_item(name).is_some_and(|item| item.resource.is_none())
+    }
+
+    fn in_flight_item(&self, name: &str) -> Option<&Item> {
+        let sent = self.in_flight.as_ref()?;
+        let at = sent.items.binary_search_by(|item| (*item.name).cmp(name)).ok()?;
+        Some(&sent.items[at])
+    }
+
+    /// Whether a resource waits for its answer, or for its turn after a NACK.
     pub fn is_on_its_way(&self, name: &str) -> bool {
-        let in_flight = self.in_flight.as_ref();
-        in_flight.is_some_and(|sent| sent.items.binary_search_by(|item| (*item.name).cmp(name)).is_ok())
+        self.in_flight_item(name).is_some_and(|item| item.resource.is_some())
             || self.suspects.iter().flatten().any(|suspect| **suspect == *name)
+    }
+
+    /// What the client runs with in place of what it rejects, as far as is known.
+    pub fn held_goods(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.held.keys().filter_map(|name| self.known.get(name)?.resource.as_ref())
     }
 
     /// The oldest of the cache's versions that the client has not confirmed all of; `None` if it has.
     pub fn oldest_unconfirmed(&self) -> Option<u64> {
-        if !self.suspects.is_empty() {
+        self.oldest_of(|pending| Some(pending.gate))
+    }
+
+    /// The same without what is to go as soon as the client can do without it, which may be never if it rejects what
+    /// would replace it.
+    pub fn oldest_awaited(&self) -> Option<u64> {
+        self.oldest_of(|pending| (!pending.lingers).then_some(pending.gate))
+    }
+
+    /// The oldest of the cache's versions that changed what the client has not confirmed.
+    pub fn oldest_change(&self) -> Option<u64> {
+        self.oldest_of(|pending| (!pending.lingers).then_some(pending.first))
+    }
+
+    fn oldest_of(&self, version: impl Fn(&Pending) -> Option<u64>) -> Option<u64> {
+        if !self.suspects.is_empty() || !self.restores.is_empty() {
             return Some(0);
         }
         let pending = self.pending.values();
         let in_flight = self.in_flight.iter().flat_map(|sent| sent.items.iter().map(|item| &item.pending));
-        pending.chain(in_flight).map(|pending| pending.first).min()
+        pending.chain(in_flight).filter_map(version).min()
     }
 }

@@ -206,7 +206,7 @@ fn a_resumed_watch_that_stays_quiet_makes_us_ask_where_the_server_is() {
     let events = [Event::Quiet, Event::Probed(Some("5".into())), object("a", "4"), Event::Quiet];
     assert_eq!(
         run(false, Some("5"), events),
-        ["watch 5", "probe"],
+        ["watch 5", "probe", "@5"],
         "proven by the answer, so the old event is old news"
     );
     assert_eq!(run(false, Some("5"), [object("a", "6"), Event::Quiet]), ["watch 5", "+a", "@6"]);

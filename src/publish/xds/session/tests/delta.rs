@@ -41,6 +41,25 @@ fn an_empty_list_is_a_wildcard_only_until_the_first_name() {
 }
 
 #[test]
+fn what_an_empty_list_asked_for_is_forgotten_with_the_first_name() {
+    let mut rig = Rig::delta();
+    rig.apply(Update::to(1).service("a", &[]).service("b", &[]));
+    let first = only(rig.subscribe(Kind::Cluster, &[]));
+    let mut changed = mk_cluster("b");
+    changed.connect_timeout = std::time::Duration::from_secs(9);
+    assert!(rig.apply(Update::to(2).cluster(changed)).is_empty(), "the first one is still in flight");
+    let request = DeltaDiscoveryRequest {
+        response_nonce: first.nonce.to_string(),
+        resource_names_subscribe: vec![A.to_owned()],
+        ..mk_delta()
+    };
+    let named = only(rig.send(Kind::Cluster, request).unwrap());
+    assert_eq!(added(&named), [A], "the other one changed, and is not wanted any more");
+    rig.ack(&named);
+    assert!(!rig.session.state(Kind::Cluster).known.contains_key(B));
+}
+
+#[test]
 fn a_star_is_a_wildcard_beside_names() {
     let mut rig = Rig::delta();
     rig.apply(Update::to(1).service("a", &[]));
@@ -190,6 +209,19 @@ fn a_client_with_a_scope_gets_its_gateways_alone() {
     assert!(listeners.resources[0].body().len() < whole.body().len(), "without the other Gateway's filter chain");
     let tables = only(rig.subscribe(Kind::RouteConfig, &["http/127.0.0.1:8081"]));
     assert_eq!(removed(&tables), ["http/127.0.0.1:8081"]);
+}
+
+#[test]
+fn a_client_with_a_scope_hears_no_name_of_another_gateways_virtual_host() {
+    let mut rig = Rig::new(false, Scope::Gateways(vec![("infra".into(), "public".into())]));
+    let table = mk_table(8080);
+    let mut foreign = mk_host(&table, "secret.example.com", []);
+    foreign.gateway = mk_gateway("other");
+    rig.apply(Update::to(1).listener(mk_http_listener(8080, &["public", "other"])).host(foreign));
+    assert!(rig.subscribe(Kind::VirtualHost, &[]).is_empty());
+    let tables = only(rig.subscribe(Kind::RouteConfig, &[&*table]));
+    let hosts = only(rig.ack(&tables));
+    assert_eq!((added(&hosts), removed(&hosts)), (vec!["http/127.0.0.1:8080/~ none"], vec![]));
 }
 
 #[test]

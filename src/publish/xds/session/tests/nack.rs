@@ -1,6 +1,6 @@
 //! What a client rejects is found, held back for it alone, and tried again when it changes.
 
-use super::rig::{Rig, added, kinds, only};
+use super::rig::{Rig, added, kinds, only, removed};
 use crate::publish::xds::kind::Kind;
 use crate::publish::xds::resource::Resource;
 use crate::publish::xds::rope::Version;
@@ -126,6 +126,147 @@ fn a_cluster_stays_while_routes_that_are_held_back_still_lead_there() {
     assert_eq!(kinds(&responses), [Kind::VirtualHost], "the old routes still lead to the cluster");
     let responses = rig.apply(Update::to(3).host(mk_host(&table, "a.example.com", [])));
     assert_eq!(kinds(&rig.settle(responses)), [Kind::VirtualHost, Kind::Cluster, Kind::Endpoints]);
+}
+
+#[test]
+fn a_certificate_and_a_table_stay_while_a_listener_that_is_held_back_uses_them() {
+    const CERT: &str = "test/apps/cert";
+    const TABLE: &str = "https/test/infra/public/web";
+    let listener = |chains: Vec<_>| {
+        let mut listener = mk_http_listener(8443, &["public"]);
+        listener.chains.extend(chains);
+        listener
+    };
+    let mut rig = Rig::delta();
+    let with = listener(vec![mk_https_chain("public", "web", &[], &["cert"])]);
+    rig.apply(Update::to(1).secret(mk_secret("cert", "chain", "key")).listener(with));
+    for (kind, names) in [(Kind::Listener, &[][..]), (Kind::Secret, &[CERT]), (Kind::RouteConfig, &[TABLE])] {
+        let responses = rig.subscribe(kind, names);
+        rig.settle(responses);
+    }
+    let mut without = Update::to(2).listener(listener(vec![]));
+    without.0.secrets.push((mk_secret_id("cert"), None));
+    let responses = rig.apply(without);
+    let responses = rig.settle_unless(responses, |resource| resource.kind == Kind::Listener);
+    assert_eq!(kinds(&responses), [Kind::Listener], "the old one still asks for both");
+    let mended = listener(vec![mk_https_chain("public", "web2", &[], &["other"])]);
+    let responses = rig.apply(Update::to(3).listener(mended));
+    let rest = rig.settle(responses);
+    let gone: Vec<_> = rest.iter().flat_map(removed).collect();
+    assert_eq!(gone, [CERT, TABLE]);
+}
+
+#[test]
+fn what_is_sent_in_halves_after_a_rejection_still_waits_for_new_clusters() {
+    let mut rig = Rig::delta();
+    let table = mk_table(8080);
+    let host = |domain, service| mk_host(&table, domain, [mk_route_to(service)]);
+    let update = Update::to(1).service("a", &[]).listener(mk_http_listener(8080, &["public"]));
+    rig.apply(update);
+    for (kind, names) in [
+        (Kind::Cluster, &[][..]),
+        (Kind::Endpoints, &["test/apps/a/80"]),
+        (Kind::RouteConfig, &[&*table]),
+        (Kind::VirtualHost, &[]),
+    ] {
+        let responses = rig.subscribe(kind, names);
+        rig.settle(responses);
+    }
+    let both = only(rig.apply(Update::to(2).host(host("b.example.com", "a")).host(host("c.example.com", "a"))));
+    let cluster = only(rig.apply(Update::to(3).service("b", &[]).host(host("b.example.com", "b"))));
+    assert_eq!(added(&cluster), ["test/apps/b/80"]);
+    let half = only(rig.nack(&both, "bad"));
+    assert_eq!(added(&half), [format!("{table}/c.example.com")], "the other one leads to what the client has not yet");
+    assert!(rig.ack(&half).is_empty());
+    let endpoints = only(rig.subscribe(Kind::Endpoints, &["test/apps/b/80"]));
+    let rest = only(rig.ack(&endpoints));
+    assert_eq!(added(&rest), [format!("{table}/b.example.com")]);
+}
+
+#[test]
+fn what_is_sent_in_halves_after_a_rejection_takes_no_cluster_that_routes_still_lead_to() {
+    let mut rig = Rig::delta();
+    let table = mk_table(8080);
+    let host = mk_host(&table, "a.example.com", [mk_route_to("s5")]);
+    rig.apply(mk_services(1, 6).listener(mk_http_listener(8080, &["public"])).host(host));
+    for (kind, names) in [(Kind::RouteConfig, &[&*table][..]), (Kind::VirtualHost, &[])] {
+        let responses = rig.subscribe(kind, names);
+        rig.settle(responses);
+    }
+    rig.pass(crate::publish::xds::session::WARMING);
+    let all = only(rig.subscribe(Kind::Cluster, &[]));
+    rig.ack(&all);
+    let mut s4 = mk_cluster("s4");
+    s4.connect_timeout = std::time::Duration::from_secs(2);
+    let mut s5 = mk_cluster("s5");
+    s5.connect_timeout = std::time::Duration::from_secs(2);
+    let both = only(rig.apply(Update::to(2).cluster(s4).cluster(s5)));
+    let routes = only(rig.apply(Update::to(3).no_service("s5").host(mk_host(&table, "a.example.com", []))));
+    assert_eq!(routes.kind, Kind::VirtualHost);
+    let half = only(rig.nack(&both, "bad"));
+    assert_eq!((added(&half), removed(&half)), (vec!["test/apps/s4/80"], vec![]));
+    assert!(rig.ack(&half).is_empty(), "the routes are not confirmed gone");
+    assert_eq!(removed(&only(rig.ack(&routes))), [BAD]);
+}
+
+#[test]
+fn each_name_that_was_asked_for_is_answered_however_the_answer_is_rejected() {
+    let mut rig = Rig::delta();
+    rig.apply(mk_services(1, 6));
+    let first = rig.subscribe(Kind::Endpoints, &["test/apps/s4/80", BAD, "test/apps/unknown/80"]);
+    let responses = rig.settle_unless(first, is_bad);
+    let mut told: Vec<_> = responses[1..].iter().flat_map(removed).collect();
+    told.dedup();
+    assert_eq!(told, ["test/apps/unknown/80"], "Envoy would wait for it");
+    assert_eq!(held(&rig, Kind::Endpoints), [BAD]);
+}
+
+#[test]
+fn a_list_of_which_all_is_rejected_is_followed_by_an_empty_one() {
+    let mut rig = Rig::sotw();
+    rig.apply(Update::to(1).service("s5", &[]));
+    let first = only(rig.subscribe(Kind::Cluster, &[]));
+    let second = only(rig.nack(&first, "bad"));
+    assert!(second.resources.is_empty(), "a client starts up on the first list that it accepts");
+    assert!(rig.ack(&second).is_empty());
+    assert_eq!(held(&rig, Kind::Cluster), [BAD]);
+}
+
+#[test]
+fn what_is_held_back_ends_with_the_subscription() {
+    let mut rig = Rig::delta();
+    rig.apply(mk_services(1, 6));
+    let first = rig.subscribe(Kind::Cluster, &["*"]);
+    rig.settle_unless(first, is_bad);
+    assert_eq!(held(&rig, Kind::Cluster), [BAD]);
+    assert!(rig.unsubscribe(Kind::Cluster, &["*"]).is_empty());
+    assert!(held(&rig, Kind::Cluster).is_empty());
+    assert!(matches!(rig.events.last(), Some(Event::Healed { name, .. }) if &**name == BAD), "{:?}", rig.events);
+}
+
+#[test]
+fn a_client_that_starts_anew_and_rejects_the_newest_is_given_what_another_accepted() {
+    for mut rig in [Rig::delta(), Rig::sotw()] {
+        rig.apply(Update::to(1).service("s5", &[]));
+        let first = rig.subscribe(Kind::Cluster, &[]);
+        let good = first[0].resources[0].version;
+        rig.settle(first);
+        rig.reconnect();
+        let mut worse = mk_cluster("s5");
+        worse.connect_timeout = std::time::Duration::from_secs(2);
+        rig.apply_unseen(Update::to(2).cluster(worse));
+        let newest = only(rig.subscribe(Kind::Cluster, &[]));
+        assert_ne!(newest.resources[0].version, good);
+        let older = only(rig.nack(&newest, "bad"));
+        assert_eq!(older.resources[0].version, good);
+        assert!(rig.ack(&older).is_empty());
+        assert_eq!(held(&rig, Kind::Cluster), [BAD]);
+        let mut mended = mk_cluster("s5");
+        mended.connect_timeout = std::time::Duration::from_secs(3);
+        let mended = only(rig.apply(Update::to(3).cluster(mended)));
+        rig.ack(&mended);
+        assert!(held(&rig, Kind::Cluster).is_empty());
+    }
 }
 
 #[test]

@@ -167,6 +167,70 @@ fn a_listener_that_drains_keeps_its_routes_until_the_client_gives_their_table_up
 }
 
 #[test]
+fn a_virtual_host_that_went_while_its_table_drained_goes_when_the_table_is_back() {
+    let mut rig = mk_settled();
+    let drains = only(rig.apply(Update::to(2).no_listener(8080)));
+    assert_eq!((drains.kind, removed(&drains)), (Kind::Listener, vec!["127.0.0.1:8080"]));
+    let gone = rig.apply(Update::to(3).no_host(&mk_table(8080), "a.example.com"));
+    assert!(gone.is_empty(), "old connections still drain with it");
+    let mut back = rig.apply(Update::to(4).listener(mk_http_listener(8080, &["public"])));
+    assert_eq!(removed(find(&back, Kind::VirtualHost)), [HOST]);
+    back.push(drains);
+    rig.settle(back);
+    assert!(!rig.session.state(Kind::VirtualHost).known.contains_key(HOST));
+}
+
+#[test]
+fn a_cluster_that_is_back_while_its_removal_is_in_flight_is_new() {
+    let mut rig = mk_settled();
+    let table = mk_table(8080);
+    let responses = rig.apply(Update::to(2).no_service("a").host(mk_host(&table, "a.example.com", [])));
+    let removal = only(rig.ack(&responses[0]));
+    assert_eq!((removal.kind, removed(&removal)), (Kind::Cluster, vec![A]));
+    let back = Update::to(3).service("a", &[]).host(mk_host(&table, "a.example.com", [mk_route_to("a")]));
+    assert!(rig.apply(back).is_empty(), "nothing may lead there before the client has it again");
+    let responses = rig.ack(&removal);
+    assert_eq!(kinds(&responses), [Kind::Cluster, Kind::Endpoints]);
+    assert_eq!((added(&responses[0]), added(&responses[1])), (vec![A], vec![A]));
+    let routes = only(rig.ack(&responses[1]));
+    assert_eq!((routes.kind, added(&routes)), (Kind::VirtualHost, vec![HOST]));
+}
+
+#[test]
+fn a_cluster_that_changed_while_the_client_was_away_gets_its_unchanged_endpoints_again() {
+    let mut rig = mk_settled();
+    let [clusters, endpoints] = [Kind::Cluster, Kind::Endpoints].map(|kind| rig.resume(kind));
+    rig.reconnect();
+    let mut changed = mk_cluster("a");
+    changed.connect_timeout = Duration::from_secs(9);
+    rig.apply_unseen(Update::to(2).cluster(changed));
+    assert_eq!(added(&only(rig.send(Kind::Cluster, clusters).unwrap())), [A]);
+    let endpoints = only(rig.send(Kind::Endpoints, endpoints).unwrap());
+    assert_eq!(added(&endpoints), [A], "or Envoy would never acknowledge the cluster");
+}
+
+#[test]
+fn a_client_that_comes_back_keeps_its_clusters_whatever_else_changes_before_its_routes_are_confirmed() {
+    let mut rig = mk_settled();
+    let known = [Kind::Cluster, Kind::Listener, Kind::RouteConfig, Kind::VirtualHost].map(|kind| rig.resume(kind));
+    let [clusters, listeners, tables, hosts] = known;
+    rig.reconnect();
+    rig.apply_unseen(Update::to(2).no_service("a").host(mk_host(&mk_table(8080), "a.example.com", [])));
+    for (kind, known) in [(Kind::Cluster, clusters), (Kind::Listener, listeners), (Kind::RouteConfig, tables)] {
+        let responses = rig.send(kind, known).unwrap();
+        rig.settle(responses);
+    }
+    // From here on what the client asks for is as new as this, and the cluster went before it.
+    rig.apply_unseen(Update::to(3).service("b", &[]));
+    let responses = rig.send(Kind::VirtualHost, hosts).unwrap();
+    let cluster = find(&responses, Kind::Cluster);
+    assert_eq!((added(cluster), removed(cluster)), (vec![B], vec![]), "its routes still lead to the other one");
+    rig.ack(find(&responses, Kind::Cluster));
+    let removal = only(rig.ack(find(&responses, Kind::VirtualHost)));
+    assert_eq!((removal.kind, removed(&removal)), (Kind::Cluster, vec![A]));
+}
+
+#[test]
 fn a_client_that_comes_back_keeps_its_clusters_until_its_routes_are_confirmed() {
     let mut rig = mk_settled();
     let known = |kind| rig.cache.names(kind, &rig.session.view).into_iter().map(move |name| (kind, name));

@@ -44,6 +44,16 @@ impl Rig {
         self.session = session.salted(self.streams << 32);
     }
 
+    /// What a client that comes back says first of a type, with all that it has.
+    pub fn resume(&self, kind: Kind) -> DeltaDiscoveryRequest {
+        let known = self.session.state(kind).known.iter();
+        let had = known.map(|(name, known)| (name.to_string(), known.version.unwrap().to_string()));
+        let initial_resource_versions: std::collections::HashMap<_, _> = had.collect();
+        let names = initial_resource_versions.keys().cloned();
+        let resource_names_subscribe = if kind.allows_wildcard() { vec![] } else { names.collect() };
+        DeltaDiscoveryRequest { resource_names_subscribe, initial_resource_versions, ..mk_delta() }
+    }
+
     pub fn apply(&mut self, update: Update) -> Vec<Response> {
         self.apply_unseen(update);
         self.session.on_change(&self.cache, self.now);

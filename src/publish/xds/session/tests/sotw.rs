@@ -111,3 +111,31 @@ fn a_cluster_that_went_before_its_endpoints_were_asked_for_has_none() {
     let response = only(rig.subscribe(Kind::Endpoints, &[A]));
     assert_eq!(added(&response), [A], "Envoy would wait for it and acknowledge no cluster");
 }
+
+#[test]
+fn a_client_that_comes_back_keeps_clusters_that_went_until_its_routes_are_new() {
+    let mut rig = Rig::sotw();
+    let table = mk_table(8080);
+    let host = mk_host(&table, "a.example.com", [mk_route_to("a")]);
+    rig.apply(Update::to(1).service("a", &[]).listener(mk_http_listener(8080, &["public"])).host(host));
+    let types = [(Kind::Listener, &[][..]), (Kind::RouteConfig, &[&*table])];
+    let clusters = rig.subscribe(Kind::Cluster, &[]);
+    rig.settle(clusters);
+    for (kind, names) in types {
+        let responses = rig.subscribe(kind, names);
+        rig.settle(responses);
+    }
+    rig.reconnect();
+    rig.apply_unseen(Update::to(2).no_service("a").service("b", &[]).host(mk_host(&table, "a.example.com", [])));
+    let back = DiscoveryRequest { version_info: "1".to_owned(), ..DiscoveryRequest::default() };
+    let clusters = only(rig.request(Kind::Cluster, back));
+    assert_eq!(added(&clusters), [A, B], "its routes lead to what is not there any more");
+    assert!(rig.ack(&clusters).is_empty());
+    let mut last = Vec::new();
+    for (kind, names) in types {
+        let responses = rig.subscribe(kind, names);
+        last.extend(rig.settle(responses));
+    }
+    let last = last.last().unwrap();
+    assert_eq!((last.kind, added(last)), (Kind::Cluster, vec![B]));
+}

@@ -1,0 +1,64 @@
+//! What a client's requests add up to, by the protocol's own words and nothing else ("xDS protocol: How the client
+//! specifies what resources to return", "Wildcard subscriptions").
+
+use std::collections::BTreeSet;
+
+use crate::publish::xds::kind::Kind;
+
+/// The subscriptions to one type.
+#[derive(Clone, Debug, Default)]
+pub struct Wants {
+    pub requested: bool,
+    pub star: bool,
+    /// The wildcard came from an empty list.
+    legacy: bool,
+    /// Something was asked for by name.
+    by_name: bool,
+    pub names: BTreeSet<String>,
+}
+
+impl Wants {
+    pub fn wants(&self, name: &str) -> bool {
+        self.star || self.names.contains(name)
+    }
+
+    /// An incremental request.
+    pub fn delta(&mut self, kind: Kind, subscribe: &[String], unsubscribe: &[String]) {
+        let first = !std::mem::replace(&mut self.requested, true);
+        if first && subscribe.is_empty() && unsubscribe.is_empty() {
+            let all = matches!(kind, Kind::Cluster | Kind::Listener | Kind::VirtualHost);
+            (self.star, self.legacy) = (all, all);
+            return;
+        }
+        for name in subscribe.iter().filter(|name| *name != "*") {
+            if std::mem::take(&mut self.legacy) {
+                self.star = false;
+            }
+            self.names.insert(name.clone());
+        }
+        if subscribe.iter().any(|name| name == "*") {
+            (self.star, self.legacy) = (true, false);
+        }
+        for name in unsubscribe {
+            if name == "*" {
+                (self.star, self.legacy) = (false, false);
+            }
+            self.names.remove(name);
+        }
+    }
+
+    /// A state-of-the-world request: it lists everything that is wanted.
+    pub fn sotw(&mut self, kind: Kind, names: &[String]) {
+        self.requested = true;
+        self.names = names.iter().filter(|name| *name != "*").cloned().collect();
+        self.by_name |= !self.names.is_empty();
+        let all = matches!(kind, Kind::Cluster | Kind::Listener) && names.is_empty() && !self.by_name;
+        self.star = all || names.iter().any(|name| name == "*");
+    }
+
+    /// The list of a state-of-the-world request that says this.
+    pub fn list(&self) -> Vec<String> {
+        let star = (self.star && self.by_name).then(|| "*".to_owned());
+        star.into_iter().chain(self.names.iter().cloned()).collect()
+    }
+}
