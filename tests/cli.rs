@@ -264,6 +264,7 @@ async fn mk_rig(fresh: bool) -> Rig {
     let status = RawValue::from_string(status.to_string()).unwrap();
     let catalogue: Arc<dyn Catalogue> = Arc::new(Nothing);
     let state = AdminState {
+        chaos: Default::default(),
         actors: Arc::new(supervisor.clone()),
         catalogue: catalogue.clone(),
         problems,

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-const EXAMPLES: [&str; 6] =
-    ["correlation", "event_handler", "own_binary", "publisher", "source_of_ones_own", "supervised_actor"];
+const EXAMPLES: [&str; 7] =
+    ["correlation", "event_handler", "fault_kit", "own_binary", "publisher", "source_of_ones_own", "supervised_actor"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
@@ -59,7 +59,7 @@ fn every_example_is_run_here_has_fewer_than_100_lines_and_says_how_to_run_it() {
 
 #[test]
 fn examples_print_what_they_say_they_print() {
-    for name in ["event_handler", "publisher", "source_of_ones_own", "supervised_actor"] {
+    for name in ["event_handler", "fault_kit", "publisher", "source_of_ones_own", "supervised_actor"] {
         assert_eq!(run(name, &[]), (Some(0), promised(name)), "{name}");
     }
 }

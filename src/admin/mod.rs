@@ -20,6 +20,9 @@ pub mod token;
 /// Resource types watched because somebody asked for it at run time.
 pub mod watches;
 
+/// Attacks on the running service, where the config allows them.
+pub mod chaos;
+
 /// Every metric with its unit and meaning.
 pub mod metrics;
 

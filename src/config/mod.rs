@@ -39,6 +39,8 @@ mod limits;
 
 mod snapshot;
 
+mod chaos;
+
 mod overrides;
 
 mod load;
@@ -52,6 +54,7 @@ pub mod reload;
 
 pub use admin::Admin;
 pub use changes::{Changes, Effect};
+pub use chaos::Chaos;
 pub use clients::{XdsClient, XdsTls};
 pub use gateway::{BackendRange, Gateway};
 pub use kubernetes::{Kubernetes, KubernetesType};
@@ -107,6 +110,8 @@ pub struct Config {
     pub limits: Limits,
     /// What is kept on disk for the next start.
     pub snapshot: Snapshot,
+    /// Whether faults may be injected into the running service.
+    pub chaos: Chaos,
     /// Where Tidegate keeps what must outlive it: the snapshot, the admin token, run-time watches.
     pub data_dir: PathBuf,
     /// How long an orderly stop may take before the rest is killed.
@@ -127,6 +132,7 @@ impl Default for Config {
             log: Log::default(),
             limits: Limits::default(),
             snapshot: Snapshot::default(),
+            chaos: Chaos::default(),
             data_dir: PathBuf::from("data"),
             shutdown_timeout: Period::from_secs(10),
         }

@@ -2,6 +2,8 @@
 
 mod actors;
 
+mod chaos;
+
 mod health;
 
 mod log;
@@ -76,6 +78,7 @@ fn table() -> Vec<Route> {
         at("/api/v1/watches").get(watches::list).post(watches::add),
         at("/api/v1/watches/{name}/{version}").delete(watches::remove),
         at("/api/v1/log").get(log::show).put(log::set),
+        at("/api/v1/chaos").get(chaos::show).post(chaos::strike).delete(chaos::heal),
     ]
 }
 
@@ -101,7 +104,7 @@ pub(super) fn router(state: AdminState, hosts: Hosts, body_limit: usize) -> Rout
 async fn unknown(uri: Uri) -> Failure {
     Failure::not_found(format!(
         "there is no {}; there are /livez, /readyz, /metrics and, under /api/v1, actors, resources, config, problems, \
-         status, proxies, snapshot, watches and log",
+         status, proxies, snapshot, watches, log and chaos",
         uri.path()
     ))
 }

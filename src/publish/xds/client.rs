@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
+use futures::{Stream, StreamExt as _};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Status};
 
 use super::admission::Standing;
 use super::cache::View;
@@ -70,11 +71,16 @@ impl Drop for Seat {
     }
 }
 
+/// What a client says, as it comes in.
+pub trait Inbound<R>: Stream<Item = Result<R, Status>> + Send + Unpin {}
+
+impl<R, S: Stream<Item = Result<R, Status>> + Send + Unpin> Inbound<R> for S {}
+
 /// Serves a client until it goes, errs, or the server stops.
 pub async fn run<P: Protocol>(
     seat: Seat,
     standing: Standing,
-    inbound: Streaming<P::Request>,
+    inbound: impl Inbound<P::Request>,
     outbox: Outbox,
     stop: CancellationToken,
 ) {
@@ -97,7 +103,7 @@ pub async fn run<P: Protocol>(
 async fn serve<P: Protocol>(
     seat: &Seat,
     standing: &Standing,
-    mut inbound: Streaming<P::Request>,
+    mut inbound: impl Inbound<P::Request>,
     outbox: &Outbox,
 ) -> Result<(), Status> {
     let hub = &seat.hub;
@@ -126,11 +132,11 @@ async fn serve<P: Protocol>(
         let deadline = client.session.deadline();
         tokio::select! {
             biased;
-            request = inbound.message() => match request.map_err(|status| refusal(hub, status))? {
+            request = inbound.next() => match request.transpose().map_err(|status| refusal(hub, status))? {
                 Some(request) => client.request(&request)?,
                 None => return Ok(()),
             },
-            _ = changes.changed() => client.session.on_change(&hub.cache.read(), hub.env.clock.now()),
+            () = changes.changed() => client.session.on_change(&hub.cache.read(), hub.env.clock.now()),
             () = sleep_until(deadline) => client.session.on_tick(&hub.cache.read(), hub.env.clock.now()),
         }
         client.flush().await?;
@@ -138,11 +144,11 @@ async fn serve<P: Protocol>(
 }
 
 /// A stream that says nothing holds a seat that others may need, so it has a deadline.
-async fn first_request<R>(hub: &Hub, inbound: &mut Streaming<R>) -> Result<Option<R>, Status> {
+async fn first_request<R>(hub: &Hub, inbound: &mut impl Inbound<R>) -> Result<Option<R>, Status> {
     let patience = hub.options.first_request;
     tokio::select! {
         biased;
-        first = inbound.message() => first.map_err(|status| refusal(hub, status)),
+        first = inbound.next() => first.transpose().map_err(|status| refusal(hub, status)),
         () = hub.env.clock.sleep(patience) => {
             metrics::counter!("tidegate_xds_refused_total", "reason" => "silent").increment(1);
             let message = format!(

@@ -62,7 +62,10 @@ mod testing;
 
 mod local;
 
+mod attach;
+
 pub use admission::ClientRule;
+pub use attach::{Variant, Wire};
 pub use hub::XdsPublisher;
 pub use kind::Kind;
 pub use local::{LocalClient, Sent};
