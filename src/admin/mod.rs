@@ -11,6 +11,9 @@ pub mod state;
 /// When Tidegate is ready, and what is missing.
 pub mod ready;
 
+/// What is said of the snapshot on disk.
+pub mod snapshot;
+
 /// The admin token: configured, read from a file, or made at start.
 pub mod token;
 

@@ -14,6 +14,7 @@ use tidegate_actors::problem::Problems;
 use tidegate_actors::supervisor::{Supervisor, SupervisorError, TreeStatus};
 
 use super::ready::{Lack, Published};
+use super::snapshot::SnapshotStatus;
 use super::token::Key;
 use super::watches::WatchRegistry;
 
@@ -40,6 +41,8 @@ pub struct AdminState {
     pub statuses: Provider<Vec<Box<RawValue>>>,
     /// The connected proxies, as JSON of the xDS server's own making. It must hold no secrets.
     pub proxies: Provider<serde_json::Value>,
+    /// What is kept on disk for the next start, and what this one began with.
+    pub snapshot: Provider<SnapshotStatus>,
     /// The metrics, in Prometheus' text format.
     pub metrics: Provider<String>,
     /// Run-time watches.

@@ -44,7 +44,7 @@ pub use run::run;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
@@ -57,6 +57,7 @@ use tidegate_actors::persistence::Persistence;
 use tidegate_actors::problem::Problems;
 use tidegate_actors::supervisor::{ChildSpec, Strategy, Supervisor};
 
+use crate::admin::ready::Published;
 use crate::admin::state::AdminState;
 use crate::admin::token::{self, Key};
 use crate::admin::watches::WatchRegistry;
@@ -73,6 +74,7 @@ use crate::publish::status::{PublishedStatuses, Speaker, StatusWriter};
 use crate::publish::step::Steps;
 use crate::publish::xds::{self, XdsPublisher, XdsServer};
 use catalogue::Types;
+use gate::Opening;
 
 /// Shared with whoever says what is missing.
 type Correlations = Arc<RwLock<Vec<Arc<dyn Wire>>>>;
@@ -141,10 +143,10 @@ impl App {
         let xds = XdsPublisher::new(xds_options(config, &xds_socket)?, problems.clone(), env.clone());
         let xds_server = XdsServer::bind(&xds).await?;
 
-        let catalogue = Types::new(&factory, &tidegate.catalogue);
+        let catalogue = Types::new(&factory, &tidegate.catalogue, persistence.as_ref());
         let settings = Arc::new(RwLock::new(settings(config)));
-        let assembled = Arc::new(AtomicBool::new(false));
-        let gate = gate::gate(&factory, &config.gateway.required_types, &assembled);
+        let opening = Opening::default();
+        let gate = gate::gate(&factory, &config.gateway.required_types, persistence.as_ref(), &opening);
         let correlation = correlation(&settings, &env, &problems, gate);
         let told = settings.clone();
         let writer = StatusWriter::new(&env, &problems, &factory, move || speaker(&told.read()));
@@ -180,7 +182,8 @@ impl App {
             source_children: Mutex::default(),
             envoy_dir: OnceLock::new(),
         };
-        app.add(publishers::admin(admin, &app.env, app.admin_state(tidegate, config, hooks, catalogue))).await?;
+        app.add(publishers::admin(admin, &app.env, app.admin_state(tidegate, config, hooks, catalogue, &opening)))
+            .await?;
         app.add(publishers::xds_server(xds_server, &app.xds)).await?;
         for publisher in publishers::all(tidegate, config, &app) {
             app.add(publisher).await?;
@@ -193,7 +196,7 @@ impl App {
         for source in &config.sources {
             app.add_source(tidegate, config, source).await?;
         }
-        assembled.store(true, Ordering::SeqCst);
+        opening.assembled.store(true, Ordering::SeqCst);
         app.correlation.check_gate();
         app.factory.start().await?;
         app.watches.restore(&app.problems).await;
@@ -240,7 +243,15 @@ impl App {
         self.envoy_dir.get().map_or(Ok(None), |dir| child::kill_noted(dir))
     }
 
-    fn admin_state(&self, tidegate: &Tidegate, config: &Config, hooks: &Hooks, catalogue: Types) -> AdminState {
+    fn admin_state(
+        &self,
+        tidegate: &Tidegate,
+        config: &Config,
+        hooks: &Hooks,
+        catalogue: Types,
+        opening: &Opening,
+    ) -> AdminState {
+        let spared = opening.spared.clone();
         let (xds, model, clients, statuses) =
             (self.xds.clone(), self.model.clone(), self.xds.clone(), self.statuses.clone());
         let (metrics, factory, kept) = (hooks.metrics.clone(), self.factory.clone(), self.persistence.clone());
@@ -250,7 +261,11 @@ impl App {
             problems: self.problems.clone(),
             required_types: config.gateway.required_types.clone(),
             unserved: sources::unserved(&self.factory, &self.correlations, &tidegate.catalogue),
-            published: Arc::new(move || crate::admin::ready::Published { fresh: xds.version() > 0, snapshot: false }),
+            published: Arc::new(move || {
+                let fresh = xds.version() > 0;
+                Published { fresh, snapshot: fresh && spared.load(Ordering::SeqCst) }
+            }),
+            snapshot: snapshot::shown(self.persistence.as_ref(), config, &self.env),
             model: Arc::new(move || {
                 let model = model.get();
                 let body = serde_json::to_vec(&*model).unwrap_or_default();
@@ -283,6 +298,10 @@ fn xds_options(config: &Config, socket: &std::path::Path) -> anyhow::Result<xds:
         unix: Some(socket.to_owned()),
         allow_all: config.xds.allow_unscoped,
         max_clients: config.xds.max_clients as usize,
+        max_subscriptions: config.xds.max_subscriptions as usize,
+        // What does not fit is more than any machine that this runs on can hold.
+        max_request_bytes: usize::try_from(config.xds.max_request_size.bytes()).unwrap_or(usize::MAX),
+        first_request: *config.xds.first_request_timeout,
         keepalive: *config.xds.keepalive_interval,
         keepalive_timeout: *config.xds.keepalive_timeout,
         ..xds::Options::default()
@@ -306,6 +325,7 @@ fn settings(config: &Config) -> Settings {
         },
         bind: config.proxy.bind,
         sources: config.sources.iter().map(|source| source.name.as_str().into()).collect(),
+        max_routes: config.limits.routes_per_gateway as usize,
         allowed: allowed(&config.gateway.allow_backends),
     }
 }

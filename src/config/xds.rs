@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clients::{XdsClient, XdsTls};
 use super::problem::Check;
-use super::values::Period;
+use super::values::{ByteSize, Period};
 
 /// How proxies get their configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +26,13 @@ pub struct Xds {
     pub unix_socket: Option<PathBuf>,
     /// How many proxies may be connected at once.
     pub max_clients: u32,
+    /// How many resource names one proxy may subscribe to, all types together. A delta client that comes back names all
+    /// that it has by name: endpoints, certificates, routing tables.
+    pub max_subscriptions: u32,
+    /// The largest request of a proxy. One that comes back names all that it has, some 100 bytes a resource.
+    pub max_request_size: ByteSize,
+    /// How long a proxy may take, once its stream is open, to send its first request.
+    pub first_request_timeout: Period,
     /// Whether a proxy that names no Gateways in its node metadata, and may see all, is sent all of them.
     pub allow_unscoped: bool,
     /// How often a silent connection is asked whether it is still there.
@@ -42,6 +49,9 @@ impl Default for Xds {
             clients: Vec::new(),
             unix_socket: None,
             max_clients: 1000,
+            max_subscriptions: 200_000,
+            max_request_size: ByteSize::new(64 << 20),
+            first_request_timeout: Period::from_secs(15),
             allow_unscoped: true,
             keepalive_interval: Period::from_secs(30),
             keepalive_timeout: Period::from_secs(10),
@@ -69,6 +79,9 @@ impl Xds {
             client.check(&mut check.inside(&format!("clients[{index}]")));
         }
         check.ensure(self.max_clients > 0, "max_clients", "must be at least 1");
+        check.ensure(self.max_subscriptions > 0, "max_subscriptions", "must be at least 1");
+        check.ensure(self.max_request_size.bytes() >= 1024, "max_request_size", "must be at least 1KiB");
+        check.ensure(!self.first_request_timeout.is_zero(), "first_request_timeout", "must be longer than zero");
         check.ensure(!self.keepalive_interval.is_zero(), "keepalive_interval", "must be longer than zero");
         check.ensure(!self.keepalive_timeout.is_zero(), "keepalive_timeout", "must be longer than zero");
     }

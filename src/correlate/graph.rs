@@ -8,6 +8,7 @@ use tidegate_actors::id::{Name, ObjectKey, ObjectRef};
 
 use super::certificate::{Certificates, Holds};
 use super::claims::{Claims, Contest};
+use super::crowd::{self, Crowds};
 use super::gateway::{KnownGateway, Plan};
 use super::reference::GrantKey;
 use super::route::{HostKey, RoutePlan};
@@ -18,8 +19,8 @@ use super::status::ObjectStatus;
 use super::world::{CertificateWorld, RouteReader};
 use super::{backend, certificate, gateway, reference, route, socket, statuses, virtual_host};
 use crate::model::{
-    Cluster, ClusterId, Endpoints, GatewayId, Listener, ListenerId, Precedence, Route, Secret, SecretId, VirtualHost,
-    VirtualHostId,
+    Cluster, ClusterId, Endpoints, GatewayId, Listener, ListenerId, Precedence, Route, Secret, SecretId, Seq,
+    VirtualHost, VirtualHostId,
 };
 use crate::resource::endpoint_slice::EndpointSlice;
 use crate::resource::gateway::Gateway;
@@ -92,13 +93,21 @@ pub fn build(graph: &mut Graph, settings: &Settings) -> Outputs {
     let routes = routes(graph, &settings, sources, gateways, services);
     let (clusters, endpoints) = clusters(graph, &settings, sources, routes);
     let listeners = listeners(graph, gateways);
+    let hosts = graph.group("routes of virtual hosts", routes.entries, |(host, place), route| {
+        (host.clone(), place.clone(), route.clone())
+    });
+    let bare = graph.correlate("bare virtual hosts", gateways.seats, |_, socket, seats| {
+        let hosts = socket::bare_hosts(socket, seats).into_iter();
+        hosts.map(|(id, host)| (id.clone(), virtual_host::bare(id, &host))).collect()
+    });
+    let crowds = crowd::crowds(graph, &settings, sources, gateways, routes, hosts, bare);
     Outputs {
         listeners,
-        virtual_hosts: virtual_hosts(graph, gateways, routes),
+        virtual_hosts: virtual_hosts(graph, hosts, bare, crowds),
         clusters,
         endpoints,
         secrets: secrets(graph, sources, listeners),
-        statuses: statuses::statuses(graph, &settings, sources, gateways, routes),
+        statuses: statuses::statuses(graph, &settings, sources, gateways, routes, crowds),
         answers: statuses::answers(graph, gateways),
     }
 }
@@ -240,7 +249,7 @@ fn services(graph: &mut Graph, sources: Sources) -> Services {
 pub(super) struct Routes {
     pub plans: Collection<ObjectKey, RoutePlan>,
     pub entries: Collection<(HostKey, Precedence), Arc<Route>>,
-    pub attached: Index<(ListenerKey, ObjectKey), (), ListenerKey>,
+    pub attached: Index<(ListenerKey, ObjectKey), i64, ListenerKey>,
     pub cluster_users: Collection<(ClusterId, GatewayId), ()>,
 }
 
@@ -268,11 +277,11 @@ fn routes(
         plan.entries.iter().map(entry).collect()
     });
     let attached = graph.correlate("attached routes", plans, |_, key, plan| {
-        plan.attached.iter().map(|listener| ((listener.clone(), key.clone()), ())).collect()
+        plan.attached.iter().map(|listener| ((listener.clone(), key.clone()), plan.created)).collect()
     });
     let cluster_users = graph
         .correlate("cluster users", plans, |_, _, plan| plan.clusters.iter().map(|user| (user.clone(), ())).collect());
-    let attached = graph.index(attached, |(listener, _), ()| vec![listener.clone()]);
+    let attached = graph.index(attached, |(listener, _), _| vec![listener.clone()]);
     Routes { plans, entries, attached, cluster_users }
 }
 
@@ -309,18 +318,16 @@ fn listeners(graph: &mut Graph, gateways: Gateways) -> Collection<ListenerId, Li
     })
 }
 
-fn virtual_hosts(graph: &mut Graph, gateways: Gateways, routes: Routes) -> Collection<VirtualHostId, VirtualHost> {
-    let groups = graph.group("routes of virtual hosts", routes.entries, |(host, place), route| {
-        (host.clone(), place.clone(), route.clone())
-    });
-    let with_routes = graph.correlate("virtual hosts with routes", groups, |_, host, routes| {
+fn virtual_hosts(
+    graph: &mut Graph,
+    routes: Collection<HostKey, Seq<Precedence, Route>>,
+    bare: Collection<VirtualHostId, VirtualHost>,
+    crowds: Crowds,
+) -> Collection<VirtualHostId, VirtualHost> {
+    let with_routes = graph.correlate("virtual hosts with routes", routes, |_, host, routes| {
         vec![(host.id.clone(), virtual_host::with_routes(host, routes))]
     });
-    let bare = graph.correlate("bare virtual hosts", gateways.seats, |_, socket, seats| {
-        let hosts = socket::bare_hosts(socket, seats).into_iter();
-        hosts.map(|(id, host)| (id.clone(), virtual_host::bare(id, &host))).collect()
-    });
-    graph.union("virtual hosts", &[with_routes, bare])
+    graph.union("virtual hosts", &[crowds.virtual_hosts, with_routes, bare])
 }
 
 fn secrets(

@@ -48,6 +48,9 @@ pub mod rule;
 /// A whole route.
 pub mod route;
 
+/// More routes than a Gateway may have.
+pub mod crowd;
+
 /// Clusters and endpoints.
 pub mod backend;
 

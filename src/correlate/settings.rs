@@ -19,6 +19,8 @@ pub struct Settings {
     /// The sources, in the order of the configuration: a reference resolves in its own source first, then in
     /// the others in this order; of two that define one object the first counts.
     pub sources: Vec<Name>,
+    /// How many routes one Gateway may have.
+    pub max_routes: usize,
     /// Which special addresses endpoints may have.
     pub allowed: AllowedBackends,
 }
@@ -54,6 +56,9 @@ impl AllowedBackends {
     }
 }
 
+/// How many routes one Gateway may have, unless the configuration says otherwise.
+pub const MAX_ROUTES: usize = 100_000;
+
 /// The `controllerName` of our GatewayClasses, unless the configuration names another.
 pub const CONTROLLER: &str = "tidegate.dev/gateway-controller";
 
@@ -64,6 +69,7 @@ impl Default for Settings {
             shard: Shard::default(),
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             sources: Vec::new(),
+            max_routes: MAX_ROUTES,
             allowed: AllowedBackends::default(),
         }
     }

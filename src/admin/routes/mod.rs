@@ -72,6 +72,7 @@ fn table() -> Vec<Route> {
         at("/api/v1/problems").get(model::problems),
         at("/api/v1/status").get(model::statuses),
         at("/api/v1/proxies").get(model::proxies),
+        at("/api/v1/snapshot").get(model::snapshot),
         at("/api/v1/watches").get(watches::list).post(watches::add),
         at("/api/v1/watches/{name}/{version}").delete(watches::remove),
         at("/api/v1/log").get(log::show).put(log::set),
@@ -100,7 +101,7 @@ pub(super) fn router(state: AdminState, hosts: Hosts, body_limit: usize) -> Rout
 async fn unknown(uri: Uri) -> Failure {
     Failure::not_found(format!(
         "there is no {}; there are /livez, /readyz, /metrics and, under /api/v1, actors, resources, config, problems, \
-         status, proxies, watches and log",
+         status, proxies, snapshot, watches and log",
         uri.path()
     ))
 }

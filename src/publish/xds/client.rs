@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use super::admission::Standing;
 use super::cache::View;
@@ -119,12 +119,14 @@ async fn serve<P: Protocol>(
     };
     let mut changes = hub.changes();
     client.request(&first)?;
+    // A client that comes back names all that it has in it; that need not be held for as long as it stays.
+    drop(first);
     client.flush().await?;
     loop {
         let deadline = client.session.deadline();
         tokio::select! {
             biased;
-            request = inbound.message() => match request? {
+            request = inbound.message() => match request.map_err(|status| refusal(hub, status))? {
                 Some(request) => client.request(&request)?,
                 None => return Ok(()),
             },
@@ -140,13 +142,26 @@ async fn first_request<R>(hub: &Hub, inbound: &mut Streaming<R>) -> Result<Optio
     let patience = hub.options.first_request;
     tokio::select! {
         biased;
-        first = inbound.message() => first,
+        first = inbound.message() => first.map_err(|status| refusal(hub, status)),
         () = hub.env.clock.sleep(patience) => {
             metrics::counter!("tidegate_xds_refused_total", "reason" => "silent").increment(1);
-            let message = format!("no request came within {patience:?} of the stream's beginning, please reconnect");
+            let message = format!(
+                "no request came within {patience:?} of the stream's beginning (xds.first_request_timeout), please reconnect"
+            );
             Err(Status::deadline_exceeded(message))
         }
     }
+}
+
+/// What a client is told whose request cannot be read: if that is its size, which limit it is.
+fn refusal(hub: &Hub, status: Status) -> Status {
+    if status.code() != Code::OutOfRange {
+        return status;
+    }
+    metrics::counter!("tidegate_xds_refused_total", "reason" => "request_size").increment(1);
+    let limit = hub.options.max_request_bytes;
+    let message = format!("a request is larger than the {limit} bytes that are allowed (xds.max_request_size)");
+    Status::resource_exhausted(message)
 }
 
 async fn sleep_until(deadline: Option<tokio::time::Instant>) {

@@ -89,7 +89,8 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version }}
   "proxy" (dict "managed" false "bind" "0.0.0.0")
   "xds" (dict "address" (printf "0.0.0.0:%d" (int $values.service.xdsPort)) "tls" (include "tidegate.tls" . | fromJson) "clients" $values.xds.clients)
   "log" (dict "format" "json")
-  "data_dir" "/var/lib/tidegate" -}}
+  "data_dir" "/var/lib/tidegate"
+  "snapshot" (dict "max_size" "400MiB") -}}
 {{- $config = mergeOverwrite $config (deepCopy $values.config) -}}
 {{- if $gateway -}}
 {{- $_ := set $config "gateway" (mergeOverwrite (deepCopy (get $config "gateway" | default dict)) $gateway) -}}
