@@ -135,8 +135,8 @@ fn a_binary_of_ones_own_validates_its_section_and_suggests_what_was_meant() {
     let (_folder, path) = mk_config("every: 5s");
     assert_eq!(run("own_binary", &["validate", &path]), (Some(0), String::new()));
     let bad = [
-        ("evry: 5s", "9:3: sources[0].evry: unknown key `evry`; did you mean `every`?"),
-        ("every: 0s", "9:10: sources[0].every: must be longer than zero"),
+        ("evry: 5s", "10:3: sources[0].evry: unknown key `evry`; did you mean `every`?"),
+        ("every: 0s", "10:10: sources[0].every: must be longer than zero"),
     ];
     for (every, expected) in bad {
         let (_folder, path) = mk_config(every);

@@ -37,7 +37,8 @@ impl ClientRule {
         if self.identity == "*" {
             return true;
         }
-        let is_uri = self.identity.contains("://");
+        // No name in DNS has a colon, and every URI has one.
+        let is_uri = self.identity.contains(':');
         match identity {
             Identity::Uri(uri) => is_uri && matches(&self.identity, uri, '/'),
             Identity::Dns(name) => !is_uri && matches(&self.identity.to_ascii_lowercase(), name, '.'),

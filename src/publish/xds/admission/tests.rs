@@ -44,6 +44,8 @@ fn a_star_stops_where_a_name_has_its_parts() {
         ("spiffe://td/ns/a/sa/e*y", uri("spiffe://td/ns/a/sa/envoy"), true),
         ("spiffe://td/ns/a/sa/en*nvoy", uri("spiffe://td/ns/a/sa/envoy"), false),
         ("spiffe://td/ns/a", uri("spiffe://TD/ns/a"), false),
+        ("urn:proxies:*", uri("urn:proxies:a"), true),
+        ("urn:proxies:a", dns("urn:proxies:a"), false),
         ("*.proxies.example", dns("a.proxies.example"), true),
         ("*.Proxies.example", dns("a.proxies.example"), true),
         ("*.proxies.example", dns("a.b.proxies.example"), false),
