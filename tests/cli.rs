@@ -61,6 +61,13 @@ fn mk_file(directory: &Path, name: &str, text: &str) -> String {
     path.display().to_string()
 }
 
+/// The config of a Tidegate whose proxies are elsewhere.
+const TLS_CONFIG: &str = "xds:
+  address: 0.0.0.0:18000
+  tls: {cert_file: c, key_file: k, client_ca_file: a}
+  clients: [{identity: '*', gateways: ['*']}]
+";
+
 #[test]
 fn a_good_config_validates_silently() {
     let output = tidegate(&["validate", &config_file("tidegate.yaml"), &config_file("demo.yaml")]);
@@ -149,12 +156,18 @@ fn a_bootstrap_names_the_server_the_node_and_its_gateways() {
     let yaml: Value = serde_saphyr::from_str(&stdout(&output)).unwrap();
     assert!(yaml.to_string().contains("18000"), "{yaml}");
     // No address that a proxy could connect to.
-    let path = mk_file(dir.path(), "all.yaml", "xds: {address: '0.0.0.0:18000', allow_remote: true}\n");
+    let path = mk_file(dir.path(), "all.yaml", TLS_CONFIG);
     let output = tidegate(&["bootstrap", "--config", &path]);
     assert_eq!(code(&output), 2);
     assert!(stderr(&output).contains("--xds HOST:PORT"), "{}", stderr(&output));
     let output = tidegate(&["bootstrap", "--config", &path, "--xds", "control.example:18000"]);
-    assert!(stdout(&output).contains("control.example"), "{}", stderr(&output));
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("--tls-cert, --tls-key and --tls-ca"), "{}", stderr(&output));
+    let tls = ["--tls-cert", "/tls/tls.crt", "--tls-key", "/tls/tls.key", "--tls-ca", "/tls/ca.crt"];
+    let arguments = ["bootstrap", "--config", &path, "--xds", "control.example:18000"];
+    let output = tidegate(&[&arguments[..], &tls].concat());
+    assert!(stdout(&output).contains("sni: control.example"), "{}", stderr(&output));
+    assert_eq!(code(&tidegate(&[&arguments[..], &tls[..4]].concat())), 2, "half of it is nothing");
 }
 
 #[test]
@@ -251,6 +264,7 @@ async fn mk_rig(fresh: bool) -> Rig {
     let status = RawValue::from_string(status.to_string()).unwrap();
     let catalogue: Arc<dyn Catalogue> = Arc::new(Nothing);
     let state = AdminState {
+        chaos: Default::default(),
         actors: Arc::new(supervisor.clone()),
         catalogue: catalogue.clone(),
         problems,

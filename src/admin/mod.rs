@@ -20,6 +20,9 @@ pub mod token;
 /// Resource types watched because somebody asked for it at run time.
 pub mod watches;
 
+/// Attacks on the running service, where the config allows them.
+pub mod chaos;
+
 /// Every metric with its unit and meaning.
 pub mod metrics;
 
@@ -34,5 +37,6 @@ mod routes;
 mod server;
 
 pub use redact::redacted;
+pub use routes::routes;
 pub use server::{AdminServer, ServeError};
 pub use state::{AdminState, Catalogue, LogLevel, ModelDocument, Provider, Slot, Steer, SteerError, SyncPhase};

@@ -13,6 +13,7 @@ use tidegate_actors::object::Object;
 use tidegate_actors::problem::Problems;
 use tidegate_actors::supervisor::{Supervisor, SupervisorError, TreeStatus};
 
+use super::chaos::Chaos;
 use super::ready::{Lack, Published};
 use super::snapshot::SnapshotStatus;
 use super::token::Key;
@@ -49,6 +50,8 @@ pub struct AdminState {
     pub watches: WatchRegistry,
     /// Shows and sets the log level.
     pub log: Arc<dyn LogLevel>,
+    /// Attacks on purpose, where the config allows them.
+    pub chaos: Chaos,
     /// The key that changes need.
     pub key: Key,
 }

@@ -50,21 +50,22 @@ use std::sync::{Arc, OnceLock};
 use anyhow::Context as _;
 use parking_lot::{Mutex, RwLock};
 use tidegate_actors::correlation::{Correlation, Gate};
-use tidegate_actors::env::Env;
+use tidegate_actors::env::{Env, FaultPlan};
 use tidegate_actors::id::Name;
 use tidegate_actors::informer::InformerFactory;
 use tidegate_actors::persistence::Persistence;
 use tidegate_actors::problem::Problems;
 use tidegate_actors::supervisor::{ChildSpec, Strategy, Supervisor};
 
+use crate::admin::chaos::Chaos;
 use crate::admin::ready::Published;
 use crate::admin::state::AdminState;
 use crate::admin::token::{self, Key};
 use crate::admin::watches::WatchRegistry;
 use crate::admin::{AdminServer, ModelDocument};
 use crate::builder::{Tidegate, Wire};
-use crate::config::{Config, Switch, Token};
-use crate::correlate::{self, Outputs, Settings, Shard};
+use crate::config::{BackendRange, Config, Switch, Token, XdsClient};
+use crate::correlate::{self, AllowedBackends, Outputs, Settings, Shard};
 use crate::proxy::bootstrap::{AdminAddress, Bootstrap, BootstrapOptions, XdsAddress};
 use crate::proxy::child::{self, ChildOptions};
 use crate::proxy::{ProxyError, supervised};
@@ -121,6 +122,8 @@ pub struct App {
     correlations: Correlations,
     /// What runs for each source beside its reflectors, by the source's name.
     source_children: Mutex<BTreeMap<Name, sources::SourceChildren>>,
+    /// Attacks on purpose, where the config allows them.
+    chaos: Chaos,
     /// The runtime directory of the local Envoy, once there is one.
     envoy_dir: OnceLock<PathBuf>,
 }
@@ -131,6 +134,11 @@ impl App {
     /// # Errors
     /// When an address cannot be had, a source cannot be made, or the data directory cannot be written.
     pub async fn start(tidegate: &Tidegate, config: &Config, hooks: &Hooks, env: Env) -> anyhow::Result<Self> {
+        let attacks = config.chaos.enabled.then(|| FaultPlan::new(env.rng.next_u64()));
+        let env = match &attacks {
+            Some(attacks) => Env { faults: Some(Arc::new(attacks.clone())), ..env },
+            None => env,
+        };
         let problems = Problems::default();
         let supervisor = Supervisor::start("tidegate", Strategy::OneForOne, env.clone()).await?;
         // First of all, since it is read ahead while the rest is put together.
@@ -140,7 +148,7 @@ impl App {
         let token = token::establish(&config.admin, &config.data_dir, &env)?;
         let admin = AdminServer::bind(&config.admin, &config.limits, &env).await?;
         let xds_socket = config.xds.unix_socket.clone().unwrap_or_else(|| config.data_dir.join("xds.sock"));
-        let xds = XdsPublisher::new(xds_options(config, &xds_socket), problems.clone(), env.clone());
+        let xds = XdsPublisher::new(xds_options(config, &xds_socket, &env)?, problems.clone(), env.clone());
         let xds_server = XdsServer::bind(&xds).await?;
 
         let catalogue = Types::new(&factory, &tidegate.catalogue, persistence.as_ref());
@@ -159,7 +167,9 @@ impl App {
             &env,
             Arc::new(catalogue.clone()),
         );
+        let chaos = attacks.map(|attacks| Chaos::new(&attacks, &env, &supervisor)).unwrap_or_default();
         let app = Self {
+            chaos,
             admin: admin.address(),
             xds_address: xds_server.tcp_address(),
             xds_socket,
@@ -256,6 +266,7 @@ impl App {
             (self.xds.clone(), self.model.clone(), self.xds.clone(), self.statuses.clone());
         let (metrics, factory, kept) = (hooks.metrics.clone(), self.factory.clone(), self.persistence.clone());
         AdminState {
+            chaos: self.chaos.clone(),
             actors: Arc::new(self.supervisor.clone()),
             catalogue: Arc::new(catalogue),
             problems: self.problems.clone(),
@@ -285,10 +296,17 @@ impl App {
     }
 }
 
-fn xds_options(config: &Config, socket: &std::path::Path) -> xds::Options {
-    xds::Options {
+fn xds_options(config: &Config, socket: &std::path::Path, env: &Env) -> anyhow::Result<xds::Options> {
+    let tls = config.xds.tls.clone();
+    let tls =
+        tls.map(|tls| xds::TlsFiles { certificate: tls.cert_file, key: tls.key_file, client_ca: tls.client_ca_file });
+    let rule = |client: &XdsClient| xds::ClientRule::new(&client.identity, &client.gateways);
+    let clients = config.xds.clients.iter().map(rule).collect::<Result<_, _>>();
+    Ok(xds::Options {
         tcp: Some(config.xds.address),
-        unix: Some(socket.to_owned()),
+        tls,
+        clients: clients.map_err(|reason| anyhow::anyhow!("xds.clients: {reason}"))?,
+        unix: env.net.has_unix().then(|| socket.to_owned()),
         allow_all: config.xds.allow_unscoped,
         max_clients: config.xds.max_clients as usize,
         max_subscriptions: config.xds.max_subscriptions as usize,
@@ -298,6 +316,14 @@ fn xds_options(config: &Config, socket: &std::path::Path) -> xds::Options {
         keepalive: *config.xds.keepalive_interval,
         keepalive_timeout: *config.xds.keepalive_timeout,
         ..xds::Options::default()
+    })
+}
+
+/// What the config, or the command line, allows endpoints to be.
+fn allowed(ranges: &[BackendRange]) -> AllowedBackends {
+    AllowedBackends {
+        loopback: ranges.contains(&BackendRange::Loopback),
+        link_local: ranges.contains(&BackendRange::LinkLocal),
     }
 }
 
@@ -311,6 +337,7 @@ fn settings(config: &Config) -> Settings {
         bind: config.proxy.bind,
         sources: config.sources.iter().map(|source| source.name.as_str().into()).collect(),
         max_routes: config.limits.routes_per_gateway as usize,
+        allowed: allowed(&config.gateway.allow_backends),
     }
 }
 

@@ -91,7 +91,7 @@ pub fn build(graph: &mut Graph, settings: &Settings) -> Outputs {
     let gateways = gateways(graph, &settings, sources);
     let services = services(graph, sources);
     let routes = routes(graph, &settings, sources, gateways, services);
-    let (clusters, endpoints) = clusters(graph, sources, routes);
+    let (clusters, endpoints) = clusters(graph, &settings, sources, routes);
     let listeners = listeners(graph, gateways);
     let hosts = graph.group("routes of virtual hosts", routes.entries, |(host, place), route| {
         (host.clone(), place.clone(), route.clone())
@@ -119,6 +119,8 @@ fn sources(graph: &mut Graph, settings: &Arc<Settings>) -> Sources {
     let v1beta1 = graph.source::<View<ReferenceGrant>>(&types::reference_grant_v1beta1());
     let grants = graph.union("reference grants", &[v1, v1beta1]);
     let slices = graph.source::<View<EndpointSlice>>(&types::endpoint_slice());
+    let allowed = settings.allowed;
+    graph.report("refused endpoints", slices, move |_, slice| backend::refused(slice, allowed));
     Sources {
         classes,
         gateways,
@@ -285,6 +287,7 @@ fn routes(
 
 fn clusters(
     graph: &mut Graph,
+    settings: &Settings,
     sources: Sources,
     routes: Routes,
 ) -> (Collection<ClusterId, Cluster>, Collection<ClusterId, Endpoints>) {
@@ -297,11 +300,12 @@ fn clusters(
         let cluster = service.and_then(|service| backend::cluster(id, &service, gateways));
         cluster.map(|cluster| (id.clone(), cluster)).into_iter().collect()
     });
+    let allowed = settings.allowed;
     let endpoints = graph.correlate("endpoints", users, move |ctx, id, _| {
         let key = backend::service_key(id);
         let service = ctx.fetch(sources.services, &key);
         let slices = ctx.fetch_by(sources.slices, &key);
-        let endpoints = service.and_then(|service| backend::endpoints(id, &service.spec, &slices));
+        let endpoints = service.and_then(|service| backend::endpoints(id, &service.spec, &slices, allowed));
         endpoints.map(|endpoints| (id.clone(), endpoints)).into_iter().collect()
     });
     (clusters, endpoints)

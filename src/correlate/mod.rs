@@ -70,7 +70,7 @@ mod statuses;
 pub mod graph;
 
 pub use graph::{Outputs, build};
-pub use settings::Settings;
+pub use settings::{AllowedBackends, Settings};
 pub use shard::{Answers, Shard};
 pub use status::{Condition, ObjectStatus, Status};
 

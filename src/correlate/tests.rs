@@ -14,6 +14,7 @@ use tidegate_actors::problem::Problems;
 use super::{Outputs, Settings, build};
 use crate::resource::types;
 
+mod addresses;
 mod conflicts;
 mod crowds;
 mod shards;
@@ -214,7 +215,7 @@ fn one_change_runs_the_same_few_inputs_whatever_the_number_of_routes() {
         // One of them asks whether the Gateway has room.
         assert!(many["a route comes"] <= 15, "{layout:?} {many:?}");
         assert_eq!(many["a status is written"], 1, "reading the object, and no more");
-        assert_eq!(many["an endpoint changes"], 2, "reading the slice, and its endpoints");
+        assert_eq!(many["an endpoint changes"], 3, "reading the slice, judging its addresses, and its endpoints");
         assert!(many["a Service comes that nobody uses"] <= 3, "{layout:?} {many:?}");
     }
 }

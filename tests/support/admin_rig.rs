@@ -160,6 +160,7 @@ pub async fn mk_rig_with(watches: Watches) -> Rig {
     let model = Arc::new(Mutex::new(None));
     let statuses = Arc::new(Mutex::new(Vec::new()));
     let state = AdminState {
+        chaos: Default::default(),
         actors: Arc::new(supervisor.clone()),
         catalogue: shelf.clone(),
         problems: problems.clone(),

@@ -139,10 +139,10 @@ impl Persistence {
             }
         }
         match shared.env.fault(|| "disk/write".to_owned()) {
-            Fault::None | Fault::Duplicate => {}
+            Fault::None | Fault::Duplicate | Fault::Reorder => {}
             Fault::Delay(wait) => shared.env.clock.sleep(wait).await,
             Fault::Stall => std::future::pending().await,
-            Fault::Drop => return Err(io::Error::other("injected")),
+            Fault::Drop | Fault::Corrupt => return Err(io::Error::other("injected")),
             Fault::Error(reason) | Fault::Panic(reason) => return Err(io::Error::other(reason)),
         }
         let slots: Vec<Arc<Slot>> = shared.slots.lock().values().cloned().collect();

@@ -39,6 +39,10 @@ mod text;
 
 mod report;
 
+mod transport;
+
+mod admission;
+
 mod options;
 
 mod hub;
@@ -58,6 +62,10 @@ mod testing;
 
 mod local;
 
+mod attach;
+
+pub use admission::ClientRule;
+pub use attach::{Variant, Wire};
 pub use hub::XdsPublisher;
 pub use kind::Kind;
 pub use local::{LocalClient, Sent};
@@ -65,6 +73,8 @@ pub use options::Options;
 pub use rope::Rope;
 pub use scope::METADATA_KEY;
 pub use server::{ServerError, XdsServer};
+pub use service::METHODS;
 pub use session::{Violation, WARMING};
 pub use status::{ClientStatus, PublishedResource, TypeStatus};
 pub use text::{REDACTED, TextError, TextResource, document};
+pub use transport::{TlsError, TlsFiles};
