@@ -88,7 +88,7 @@ async fn measure(service: &Service, mut edits: Edits) {
     let back = come_back(&mut fleet, &host).await;
     let took = (back.last - begun).as_secs_f64();
     tokio::time::sleep(Duration::from_secs(2)).await;
-    while let Some(told) = fleet.waiting() {
+    if let Some(told) = fleet.waiting() {
         panic!("after all was said, client {} is told of {:?}", told.client, told.resources);
     }
     let peak = service.memory().peak;
