@@ -35,7 +35,7 @@ const COUNTS: [Count; 5] = [
         what: "simulation of the whole tree, seeds",
         count: "100000",
         arguments: &["test", "--release", "--test", "simulation", "whole_tree"],
-        variables: &[("TIDEGATE_SEEDS", "100000")],
+        variables: &[("TIDEGATE_SIMULATION_SEEDS", "100000")],
     },
     Count {
         what: "Sieve's perturbations, recorded scenarios",
