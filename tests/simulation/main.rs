@@ -2,7 +2,7 @@
 //! killed, paused and restarted, a process that crashes, proxies that stall, reject and reconnect. After each plan
 //! everything must be as if nothing had ever happened, and on the way no proxy may have seen anything partial.
 //!
-//! `TIDEGATE_SEEDS=n` runs that many seeds; `TIDEGATE_SEED=n` runs one, and prints what happens.
+//! `TIDEGATE_SIMULATION_SEEDS=n` runs that many seeds, 2,000 in CI; `TIDEGATE_SEED=n` runs one, and prints what happens.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -82,7 +82,7 @@ impl Scenario for WholeTree {
 
 #[test]
 fn the_whole_tree_is_what_its_sources_say_whatever_happened_to_it() {
-    let campaign = Campaign::new(REPLAY, 2_000).from_env();
+    let campaign = Campaign::new(REPLAY, 200).from_env("TIDEGATE_SIMULATION_SEEDS");
     match campaign.run(&WholeTree) {
         Ok(summary) => println!("simulation: {summary}"),
         Err(failed) => panic!("{failed}"),

@@ -93,14 +93,14 @@ impl Campaign {
         }
     }
 
-    /// As the environment wants it: `TIDEGATE_SEEDS` (how many), `TIDEGATE_SEED` (this one alone, with its trace
+    /// As the environment wants it: the variable `seeds` (how many), `TIDEGATE_SEED` (this one alone, with its trace
     /// printed), `TIDEGATE_THREADS`.
     ///
     /// # Panics
     /// When one of them is not a number.
     #[must_use]
-    pub fn from_env(mut self) -> Self {
-        if let Some(seeds) = number("TIDEGATE_SEEDS") {
+    pub fn from_env(mut self, seeds: &str) -> Self {
+        if let Some(seeds) = number(seeds) {
             self.seeds.end = self.seeds.start + seeds;
         }
         if let Some(threads) = number("TIDEGATE_THREADS") {
