@@ -122,6 +122,22 @@ async fn a_foreign_host_name_is_refused_and_nothing_allows_other_origins() {
 }
 
 #[tokio::test]
+async fn a_path_that_is_no_text_is_refused_in_json_as_everything_is() {
+    let rig = mk_rig().await;
+    let paths = [
+        ("GET", "/api/v1/resources/%ff"),
+        ("GET", "/api/v1/actors/%ff"),
+        ("POST", "/api/v1/actors/%ff/restart"),
+        ("DELETE", "/api/v1/watches/%ff/v1"),
+    ];
+    for (method, path) in paths {
+        let answer = rig.change(method, path, None).await;
+        assert_eq!(answer.status, 400, "{method} {path}");
+        assert!(answer.json()["error"].as_str().unwrap().contains("UTF-8"), "{method} {path}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn objects_are_listed_by_type_label_namespace_and_source() {
     let rig = mk_rig().await;
     let mk = |namespace: &str, name: &str, app: &str| {

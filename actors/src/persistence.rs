@@ -31,6 +31,11 @@ mod suspects;
 
 mod writer;
 
+/// For the fuzz targets.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+
 #[cfg(all(test, feature = "testing"))]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;

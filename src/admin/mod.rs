@@ -36,6 +36,11 @@ mod routes;
 
 mod server;
 
+/// For the fuzz targets.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use redact::redacted;
 pub use routes::routes;
 pub use server::{AdminServer, ServeError};

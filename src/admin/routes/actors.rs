@@ -1,6 +1,7 @@
 //! `/api/v1/actors`: the tree, and steering by hand.
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -15,14 +16,19 @@ pub(super) async fn tree(State(state): State<AdminState>) -> Json<TreeStatus> {
 
 pub(super) async fn subtree(
     State(state): State<AdminState>,
-    Path(path): Path<String>,
+    path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<TreeStatus>, Failure> {
+    let Path(path) = path?;
     let found = find(state.actors.tree(), path.trim_matches('/'));
     found.map(Json).ok_or_else(|| SteerError::NotFound(path).into())
 }
 
 /// `POST /api/v1/actors/{path}/restart`, where the path holds slashes of its own.
-pub(super) async fn steer(State(state): State<AdminState>, Path(path): Path<String>) -> Result<Json<Value>, Failure> {
+pub(super) async fn steer(
+    State(state): State<AdminState>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Json<Value>, Failure> {
+    let Path(path) = path?;
     let Some((path, action)) = path.trim_matches('/').rsplit_once('/') else {
         return Err(Failure::bad_request("which actor? POST /api/v1/actors/PATH/restart, pause or resume"));
     };

@@ -1,7 +1,7 @@
 //! `/api/v1/resources`: what the stores hold, without what is secret.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -64,10 +64,10 @@ pub(super) struct ShownObject {
 
 pub(super) async fn list(
     State(state): State<AdminState>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     filter: Result<Query<Filter>, QueryRejection>,
 ) -> Result<Json<Listing<ShownObject>>, Failure> {
-    let Query(filter) = filter?;
+    let (Path(name), Query(filter)) = (name?, filter?);
     let selector: Selector = match &filter.label_selector {
         Some(text) => text
             .parse()

@@ -1,7 +1,7 @@
 //! `/api/v1/watches`: resource types registered and unregistered at run time.
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::Serialize;
@@ -33,8 +33,9 @@ pub(super) async fn add(
 
 pub(super) async fn remove(
     State(state): State<AdminState>,
-    Path((name, version)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<StatusCode, Failure> {
+    let Path((name, version)) = path?;
     state.watches.remove(&format!("{name}/{version}")).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -64,6 +64,11 @@ mod local;
 
 mod attach;
 
+/// For the fuzz targets.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use admission::ClientRule;
 pub use attach::{Variant, Wire};
 pub use hub::XdsPublisher;

@@ -85,7 +85,7 @@ fn page_end(envelope: &[u8]) -> Option<Event> {
 }
 
 /// The position that a list is at.
-pub(super) fn position(body: &[u8]) -> Option<Name> {
+pub fn position(body: &[u8]) -> Option<Name> {
     let mut items = Items::new(0);
     items.feed(body, |_| {}).ok()?;
     match page_end(&items.finish().ok()?)? {

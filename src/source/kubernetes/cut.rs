@@ -11,7 +11,7 @@ const MAX_ENVELOPE: usize = 256 << 10;
 
 /// A piece of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Piece<'a> {
+pub enum Piece<'a> {
     /// All of it.
     Whole(&'a [u8]),
     /// It is larger than the limit, and this is how it begins.
@@ -49,7 +49,7 @@ impl Held {
 }
 
 /// Cuts at line feeds.
-pub(super) struct Lines {
+pub struct Lines {
     held: Held,
     limit: usize,
 }
@@ -87,10 +87,10 @@ impl Lines {
 
 /// The body is not JSON of the form that a list has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed(pub &'static str);
+pub struct Malformed(pub &'static str);
 
 /// Cuts the members of the array `items` out of the object around them.
-pub(super) struct Items {
+pub struct Items {
     held: Held,
     limit: usize,
     /// All that is not an item.

@@ -12,7 +12,7 @@ const MAX_MESSAGE: usize = 400;
 
 /// A failed request or stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Failure {
+pub struct Failure {
     /// The HTTP status, or that of the `Status`; 0 when there was no answer at all.
     pub code: u16,
     /// The machine-readable reason of the `Status`, such as `Expired`.
@@ -27,7 +27,7 @@ pub(super) struct Failure {
 
 /// How a stream ends; the source words it as an error with the place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
+pub enum Ending {
     /// Go on from the cursor, after some time if that is known.
     Retry { reason: String, after: Option<Duration> },
     /// List anew.
@@ -105,7 +105,7 @@ impl std::fmt::Display for Failure {
 /// `meta/v1` Status, as far as it matters.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Status {
+pub struct Status {
     message: Option<String>,
     reason: Option<String>,
     code: Option<u16>,

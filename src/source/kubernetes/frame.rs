@@ -16,7 +16,7 @@ const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 /// What a line says.
 #[derive(Debug)]
-pub(super) enum Frame {
+pub enum Frame {
     /// An object was added or changed.
     Applied(Object),
     /// An object was deleted; this was its last state.
@@ -54,7 +54,7 @@ struct Marks {
 }
 
 /// Reads one line.
-pub(super) fn read(line: &[u8], decoder: &Decoder) -> Frame {
+pub fn read(line: &[u8], decoder: &Decoder) -> Frame {
     // As API servers write it: no second pass is needed to find the object.
     if let Some((kind, object)) = split(line)
         && let Ok(object) = decoder.decode(object)

@@ -10,7 +10,7 @@ use tidegate_actors::id::{Name, ObjectKey, ResourceType, Scope};
 
 /// What could be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Identity {
+pub struct Identity {
     pub namespace: Option<Name>,
     pub name: Option<Name>,
     pub version: Option<Name>,

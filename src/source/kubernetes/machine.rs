@@ -16,7 +16,7 @@ use super::version::{compare, is_usable};
 
 /// Where a list or watch stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub enum State {
     /// Nothing has been asked for.
     Closed,
     /// The pages of a list come one by one.
@@ -31,7 +31,7 @@ pub(super) enum State {
 
 /// A list under way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Listing {
+pub struct Listing {
     /// How many pages are complete.
     pages: u32,
     /// Anything of it was told.
@@ -44,7 +44,7 @@ pub(super) struct Listing {
 
 /// A watch under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Watching {
+pub struct Watching {
     /// Up to where everything was told.
     cursor: Name,
     /// The server is known to have reached the cursor itself. One that was restored from a backup has not: it would be
@@ -54,7 +54,7 @@ pub(super) struct Watching {
 
 /// What happened.
 #[derive(Clone, Debug)]
-pub(super) enum Event {
+pub enum Event {
     /// Somebody wants the objects; `streaming` if lists may come as streams.
     Open { from: Option<Name>, streaming: bool },
     /// An item of a page, or an object added or changed.
@@ -85,7 +85,7 @@ pub(super) enum Event {
 
 /// What is to be done, in order.
 #[derive(Clone, Debug)]
-pub(super) enum Action {
+pub enum Action {
     /// Ask for a page of a consistent list; `next` is the last page's continue token.
     RequestPage { next: Option<String>, limited: bool },
     /// Ask for a streaming list that goes on as a watch.
@@ -105,7 +105,7 @@ pub(super) enum Action {
 type Step = (State, Vec<Action>);
 
 /// The next state, and what to do.
-pub(super) fn step(state: State, event: Event) -> Step {
+pub fn step(state: State, event: Event) -> Step {
     match (state, event) {
         (State::Ended, _) => (State::Ended, Vec::new()),
         (_, Event::Open { from, streaming }) => open(from, streaming),

@@ -23,6 +23,7 @@
 mod access;
 mod body;
 mod cluster;
+#[cfg_attr(feature = "fuzzing", allow(missing_docs, reason = "nobody's but the fuzz targets'"))]
 mod cut;
 mod definition;
 mod discover;
@@ -30,13 +31,20 @@ mod discovered;
 mod ending;
 mod events;
 mod exchange;
+#[cfg_attr(feature = "fuzzing", allow(missing_docs, reason = "nobody's but the fuzz targets'"))]
 mod failure;
 mod feed;
+#[cfg_attr(feature = "fuzzing", allow(missing_docs, reason = "nobody's but the fuzz targets'"))]
 mod frame;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod greeting;
+#[cfg_attr(feature = "fuzzing", allow(missing_docs, reason = "nobody's but the fuzz targets'"))]
 mod identity;
 mod lane;
 mod lease;
+#[cfg_attr(feature = "fuzzing", allow(missing_docs, reason = "nobody's but the fuzz targets'"))]
 mod machine;
 mod make;
 mod merge;

@@ -5,6 +5,8 @@ mod bench;
 
 mod cluster;
 
+mod fuzz;
+
 mod lint;
 
 mod run;
@@ -35,7 +37,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run every test, those that need a real Envoy or Kubernetes included; finds, fetches or builds them first.
+    /// Run every test, those that need a real Envoy or Kubernetes included, and every fuzz target for a while; finds,
+    /// fetches or builds what they need first.
     Test {
         /// An Envoy to use instead.
         #[arg(long, value_name = "PATH")]
@@ -49,6 +52,14 @@ enum Command {
         /// Names of benchmarks, such as `decode`; all without one. From the first dash on, arguments for `cargo bench`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         cargo: Vec<String>,
+    },
+    /// Build the fuzz targets and run each for a while; says what was found and how to replay it.
+    Fuzz {
+        /// Names of targets, such as `object_decode`; all without one.
+        names: Vec<String>,
+        /// For how long each.
+        #[arg(long, default_value_t = fuzz::SECONDS)]
+        seconds: u64,
     },
     /// Check formatting, lints, licences, sources and, if their database can be had, advisories.
     Lint {
@@ -95,6 +106,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Test { envoy, cargo } => suite::test(envoy, &cargo, &[]),
         Command::Bench { cargo } => bench::bench(&cargo),
+        Command::Fuzz { names, seconds } => fuzz::fuzz(&names, seconds),
         Command::Lint { require_advisories } => lint::lint(require_advisories),
         // The tests come last: the last line is their sum.
         Command::Ci { require_advisories } => {

@@ -1,4 +1,5 @@
-//! `test`: Envoy, the cluster program and Helm's engine first, then every test there is; one that needs them runs, and never skips.
+//! `test`: Envoy, the cluster program and Helm's engine first, then every test there is; one that needs them runs, and never
+//! skips. Then each fuzz target for a few seconds.
 //! The last line is the sum.
 
 use std::io::{BufRead as _, BufReader};
@@ -7,9 +8,9 @@ use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::cluster;
 use crate::locate::{LocateOptions, locate};
 use crate::run::{cargo, shown, title};
+use crate::{cluster, fuzz};
 
 /// Finds or fetches Envoy, in the way the product does.
 pub fn find_envoy(explicit: Option<PathBuf>) -> Result<PathBuf> {
@@ -51,7 +52,12 @@ pub fn test(envoy: Option<PathBuf>, selection: &[String], counts: &[(&str, &str)
         }
     }
     let status = child.wait().context("could not wait for the tests")?;
+    // A test that fails does not hide what fuzzing finds, nor the other way round.
+    let fuzzed = if selection.is_empty() { fuzz::fuzz(&[], fuzz::SECONDS) } else { Ok(()) };
 
+    if let Err(error) = &fuzzed {
+        println!("\n{error:#}");
+    }
     if sum.ignored > 0 {
         bail!("{} tests were ignored, and all should have run", sum.ignored);
     }
@@ -66,7 +72,7 @@ pub fn test(envoy: Option<PathBuf>, selection: &[String], counts: &[(&str, &str)
     if sum.failed > 0 {
         bail!("{} tests failed", sum.failed);
     }
-    Ok(())
+    fuzzed
 }
 
 /// What the result lines of all test programs add up to.

@@ -241,7 +241,10 @@ impl Session {
         let mut names = cache.names(kind, &self.view);
         names.retain(|name| self.is_wanted(kind, name));
         let state = &mut self.types[kind as usize];
-        let known: Vec<Name> = state.known.keys().cloned().collect();
+        // What is on its way the client will have too, whether or not it is still there.
+        let in_flight = state.in_flight.iter().flat_map(|sent| sent.items.iter().map(|item| &item.name));
+        let on_its_way = in_flight.chain(state.suspects.iter().flatten());
+        let known: Vec<Name> = state.known.keys().chain(on_its_way).cloned().collect();
         for name in names.into_iter().chain(known) {
             state.mark(&name, cache.version(), None, false);
         }

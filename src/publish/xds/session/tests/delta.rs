@@ -189,6 +189,19 @@ fn a_client_that_was_away_for_too_long_compares_everything() {
 }
 
 #[test]
+fn what_goes_while_it_is_in_flight_is_removed_also_if_too_much_else_changed_meanwhile() {
+    let mut rig = Rig::delta();
+    rig.cache = crate::publish::xds::cache::Cache::with_log(2);
+    rig.apply(Update::to(1).service("a", &[]).service("b", &[]));
+    let first = only(rig.subscribe(Kind::Cluster, &[]));
+    rig.apply_unseen(Update::to(2).no_service("a").service("c", &[]));
+    assert!(rig.cache.changes_since(1).is_none());
+    assert!(rig.apply(Update::to(3).service("d", &[])).is_empty(), "the first one is still in flight");
+    let response = only(rig.ack(&first));
+    assert_eq!((added(&response), removed(&response)), (vec!["test/apps/c/80", "test/apps/d/80"], vec![A]));
+}
+
+#[test]
 fn a_client_with_a_scope_gets_its_gateways_alone() {
     let scope = Scope::Gateways(vec![("infra".into(), "other".into())]);
     let mut rig = Rig::new(false, scope);
