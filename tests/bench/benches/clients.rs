@@ -116,7 +116,7 @@ async fn reconnect(service: &Service, edits: &mut Edits, has: &mut Has) -> (Flee
     let mut fleet = Fleet::connect(service.xds(), CLIENTS, &before);
     let back = come_back(&mut fleet, &host, begun, has).await;
     tokio::time::sleep(QUIET).await;
-    while let Some(told) = fleet.waiting() {
+    if let Some(told) = fleet.waiting() {
         panic!("after all was said, client {} is told of {:?}", told.client, told.resources);
     }
     (fleet, back)
