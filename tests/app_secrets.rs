@@ -96,7 +96,7 @@ fn value_of(key: &str) -> String {
 /// Every answer that the admin server gives to a GET, by path.
 async fn answers(app: &App) -> Vec<(String, String)> {
     let mut paths: Vec<String> = ["/livez", "/readyz", "/metrics"].map(str::to_owned).to_vec();
-    let api = ["actors", "resources", "config", "problems", "status", "proxies", "watches", "log", "nowhere"];
+    let api = ["actors", "resources", "config", "problems", "status", "proxies", "watches", "log", "chaos", "nowhere"];
     paths.extend(api.map(|name| format!("/api/v1/{name}")));
     let types = http::get(app.admin, "/api/v1/resources").await.json();
     let names = types["items"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned());

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tidegate::admin::ready::Published;
+use tidegate::admin::snapshot::{SnapshotRestored, SnapshotStatus, SnapshotType};
 use tidegate::admin::state::LogLevel;
 use tidegate::admin::token::Key;
 use tidegate::admin::watches::WatchRegistry;
@@ -59,6 +60,13 @@ fn mk_file(directory: &Path, name: &str, text: &str) -> String {
     std::fs::write(&path, text).unwrap();
     path.display().to_string()
 }
+
+/// The config of a Tidegate whose proxies are elsewhere.
+const TLS_CONFIG: &str = "xds:
+  address: 0.0.0.0:18000
+  tls: {cert_file: c, key_file: k, client_ca_file: a}
+  clients: [{identity: '*', gateways: ['*']}]
+";
 
 #[test]
 fn a_good_config_validates_silently() {
@@ -148,12 +156,18 @@ fn a_bootstrap_names_the_server_the_node_and_its_gateways() {
     let yaml: Value = serde_saphyr::from_str(&stdout(&output)).unwrap();
     assert!(yaml.to_string().contains("18000"), "{yaml}");
     // No address that a proxy could connect to.
-    let path = mk_file(dir.path(), "all.yaml", "xds: {address: '0.0.0.0:18000', allow_remote: true}\n");
+    let path = mk_file(dir.path(), "all.yaml", TLS_CONFIG);
     let output = tidegate(&["bootstrap", "--config", &path]);
     assert_eq!(code(&output), 2);
     assert!(stderr(&output).contains("--xds HOST:PORT"), "{}", stderr(&output));
     let output = tidegate(&["bootstrap", "--config", &path, "--xds", "control.example:18000"]);
-    assert!(stdout(&output).contains("control.example"), "{}", stderr(&output));
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("--tls-cert, --tls-key and --tls-ca"), "{}", stderr(&output));
+    let tls = ["--tls-cert", "/tls/tls.crt", "--tls-key", "/tls/tls.key", "--tls-ca", "/tls/ca.crt"];
+    let arguments = ["bootstrap", "--config", &path, "--xds", "control.example:18000"];
+    let output = tidegate(&[&arguments[..], &tls].concat());
+    assert!(stdout(&output).contains("sni: control.example"), "{}", stderr(&output));
+    assert_eq!(code(&tidegate(&[&arguments[..], &tls[..4]].concat())), 2, "half of it is nothing");
 }
 
 #[test]
@@ -250,6 +264,7 @@ async fn mk_rig(fresh: bool) -> Rig {
     let status = RawValue::from_string(status.to_string()).unwrap();
     let catalogue: Arc<dyn Catalogue> = Arc::new(Nothing);
     let state = AdminState {
+        chaos: Default::default(),
         actors: Arc::new(supervisor.clone()),
         catalogue: catalogue.clone(),
         problems,
@@ -259,6 +274,7 @@ async fn mk_rig(fresh: bool) -> Rig {
         model: Arc::new(|| None),
         statuses: Arc::new(move || vec![status.clone()]),
         proxies: Arc::new(|| json!({ "items": [] })),
+        snapshot: Arc::new(mk_snapshot),
         metrics: Arc::new(String::new),
         watches: WatchRegistry::new(&Watches::default(), 1, directory.path(), &env, catalogue),
         log: Arc::new(Quiet),
@@ -274,6 +290,31 @@ async fn mk_rig(fresh: bool) -> Rig {
     let config = directory.path().join("t.yaml");
     std::fs::write(&config, format!("admin: {{address: '{address}'}}\n")).unwrap();
     Rig { address, config, supervisor, _directory: directory, _stopper: stopper }
+}
+
+/// One that was of use, lacks what is secret, and has trouble with its disk.
+fn mk_snapshot() -> SnapshotStatus {
+    let of = |name: &str| SnapshotType {
+        name: name.to_owned(),
+        version: "v1".to_owned(),
+        source: "demo".to_owned(),
+        bytes: 2048,
+        restored: Some(SnapshotRestored { objects: 12, age_seconds: Some(125.0) }),
+        left_out: false,
+        held_back: 0,
+        problem: None,
+    };
+    let secrets = SnapshotType { bytes: 0, restored: None, left_out: true, ..of("secrets") };
+    SnapshotStatus {
+        enabled: true,
+        bytes: 2048,
+        written_seconds: Some(7.0),
+        behind_seconds: Some(61.0),
+        types: vec![of("widgets.example.com"), secrets],
+        problems: vec!["widgets.snap: no space left".to_owned()],
+        set_aside: vec!["widgets.snap.corrupt-1".into()],
+        ..SnapshotStatus::default()
+    }
 }
 
 /// Runs the binary beside the server that it asks.
@@ -303,12 +344,18 @@ async fn status_shows_readiness_types_conditions_and_problems() {
     has(&["demo", "widgets.example.com", "12", "stale", "the directory went away"]);
     has(&["HTTPRoute demo:default/web", "parent gw/http", "Accepted", "False", "NoMatchingParent", "3", "no listener"]);
     has(&["source/demo", "routes.yaml:17", "last-good", "is wrong [2J and more"]);
+    has(&[
+        "snapshot: 1 of 2 types, 2 KiB, written 7 s ago; this run began with 1 types and 12 objects of it, up to 2 min old",
+    ]);
+    has(&["snapshot: ", "left out for being secret: secrets; NOT UP TO DATE for 1 min; widgets.snap: no space left"]);
+    has(&["snapshot: ", "corrupt files were set aside: widgets.snap.corrupt-1"]);
     assert!(!text.contains('\u{1b}'), "a message controls nobody's terminal");
 
     let output = asked(&["status", "-o", "json"], &[("TIDEGATE_ADMIN", &rig.address)]).await;
     let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(json["readiness"]["ready"], true);
     assert_eq!(json["objects"][0]["name"], "web");
+    assert_eq!(json["snapshot"]["types"][0]["restored"]["objects"], 12);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

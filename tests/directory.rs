@@ -294,6 +294,50 @@ async fn a_link_back_to_an_outer_directory_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_leads_out_is_named_and_nothing_behind_it_is_read_or_watched() {
+    let (mut rig, first) = Rig::start(|parent| {
+        for outside in ["else", "else/deep", "m-beside", "m/inside"] {
+            fs::create_dir(parent.join(outside)).unwrap();
+        }
+        fs::write(parent.join("else/x.yaml"), route("outside", 1)).unwrap();
+        fs::write(parent.join("m-beside/x.yaml"), route("outside", 1)).unwrap();
+        fs::write(parent.join("m/inside/a.yaml"), route("a", 1)).unwrap();
+        fs::write(parent.join("m/c.yaml"), route("c", 1)).unwrap();
+        symlink("inside/a.yaml", parent.join("m/b.yaml")).unwrap();
+        symlink("../else/x.yaml", parent.join("m/file.yaml")).unwrap();
+        symlink(parent.join("else"), parent.join("m/folder")).unwrap();
+        // What begins with the same letters is not below it.
+        symlink("../m-beside", parent.join("m/beside")).unwrap();
+        symlink("folder/x.yaml", parent.join("m/over.yaml")).unwrap();
+        symlink("/etc/passwd", parent.join("m/passwd.yaml")).unwrap();
+    })
+    .await;
+    assert!(first == "+a=1 +c=1" || first == "+c=1 +a=1", "{first}: links within it are read, those out of it are not");
+    let out = |name: &'static str| {
+        move |all: &[String]| {
+            all.iter()
+                .any(|problem| problem.starts_with(name) && problem.contains("a link leads out of the directory, to /"))
+        }
+    };
+    for name in ["beside: ", "file.yaml: ", "folder: ", "over.yaml: ", "passwd.yaml: "] {
+        rig.wait_for_problems(out(name)).await;
+    }
+    assert!(!format!("{:?}", rig.problems()).contains("root:"), "{:?}", rig.problems());
+
+    // What is outside may change; what is inside goes on.
+    fs::write(rig.parent.path().join("else/deep/y.yaml"), route("outside", 2)).unwrap();
+    rig.write("d.yaml", &route("d", 1));
+    assert_eq!(rig.next().await, "+d=1");
+    // In a file's place it keeps what the file held, until there is a file again.
+    symlink("../else/x.yaml", rig.path("fresh")).unwrap();
+    fs::rename(rig.path("fresh"), rig.path("c.yaml")).unwrap();
+    rig.wait_for_problems(out("c.yaml: ")).await;
+    fs::write(rig.path("fresh"), route("c", 2)).unwrap();
+    fs::rename(rig.path("fresh"), rig.path("c.yaml")).unwrap();
+    assert_eq!(rig.next().await, "+c=2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_file_is_named_and_holds_nobody_up() {
     let mk_fifo = |path: &Path| assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
     let (mut rig, first) = Rig::start(|parent| {

@@ -33,6 +33,7 @@ async fn mk_rig() -> Rig {
     let [admin, xds, envoy, http, https] = free_ports();
     let config = format!(
         "sources: [{{ name: files, kind: directory, path: manifests }}]
+gateway: {{ allow_backends: [loopback] }}
 admin: {{ address: 127.0.0.1:{admin} }}
 xds: {{ address: 127.0.0.1:{xds} }}
 proxy: {{ managed: true, concurrency: 1, admin_address: 127.0.0.1:{envoy}, drain_timeout: 200ms }}

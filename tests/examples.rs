@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-const EXAMPLES: [&str; 6] =
-    ["correlation", "event_handler", "own_binary", "publisher", "source_of_ones_own", "supervised_actor"];
+const EXAMPLES: [&str; 7] =
+    ["correlation", "event_handler", "fault_kit", "own_binary", "publisher", "source_of_ones_own", "supervised_actor"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
@@ -59,7 +59,7 @@ fn every_example_is_run_here_has_fewer_than_100_lines_and_says_how_to_run_it() {
 
 #[test]
 fn examples_print_what_they_say_they_print() {
-    for name in ["event_handler", "publisher", "source_of_ones_own", "supervised_actor"] {
+    for name in ["event_handler", "fault_kit", "publisher", "source_of_ones_own", "supervised_actor"] {
         assert_eq!(run(name, &[]), (Some(0), promised(name)), "{name}");
     }
 }
@@ -94,7 +94,7 @@ fn mk_config(every: &str) -> (tempfile::TempDir, String) {
     fs::write(folder.path().join("machines.txt"), "web 127.0.0.7 8080\nweb 127.0.0.8 8080\n").unwrap();
     let config = format!(
         "data_dir: data\nadmin: {{ address: '127.0.0.1:0' }}\nxds: {{ address: '127.0.0.1:0' }}\n\
-         proxy: {{ managed: false }}\nsources:\n- name: machines\n  kind: endpoints\n  file: machines.txt\n  {every}\n"
+         proxy: {{ managed: false }}\ngateway: {{ allow_backends: [loopback] }}\nsources:\n- name: machines\n  kind: endpoints\n  file: machines.txt\n  {every}\n"
     );
     let path = folder.path().join("config.yaml");
     fs::write(&path, config).unwrap();
@@ -135,8 +135,8 @@ fn a_binary_of_ones_own_validates_its_section_and_suggests_what_was_meant() {
     let (_folder, path) = mk_config("every: 5s");
     assert_eq!(run("own_binary", &["validate", &path]), (Some(0), String::new()));
     let bad = [
-        ("evry: 5s", "9:3: sources[0].evry: unknown key `evry`; did you mean `every`?"),
-        ("every: 0s", "9:10: sources[0].every: must be longer than zero"),
+        ("evry: 5s", "10:3: sources[0].evry: unknown key `evry`; did you mean `every`?"),
+        ("every: 0s", "10:10: sources[0].every: must be longer than zero"),
     ];
     for (every, expected) in bad {
         let (_folder, path) = mk_config(every);

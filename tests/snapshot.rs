@@ -15,6 +15,9 @@ mod cluster;
 #[path = "snapshot/directory.rs"]
 mod directory;
 
+#[path = "snapshot/disks.rs"]
+mod disks;
+
 #[path = "snapshot/killed.rs"]
 mod killed;
 

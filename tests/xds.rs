@@ -9,6 +9,8 @@ mod envoy;
 #[path = "support/xds_model.rs"]
 mod model;
 
+#[path = "xds/clients.rs"]
+mod clients;
 #[path = "xds/grpc.rs"]
 mod grpc;
 #[path = "xds/metrics.rs"]

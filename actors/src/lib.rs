@@ -80,6 +80,9 @@ pub mod env;
 /// What is wrong with somebody's input: place, reason, remedy.
 pub mod problem;
 
+/// One function over many values, on all cores.
+pub mod parallel;
+
 /// Changes waiting for a consumer, coalesced per key.
 pub mod changes;
 

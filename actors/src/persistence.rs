@@ -25,6 +25,10 @@ mod seal;
 
 mod slot;
 
+mod status;
+
+mod suspects;
+
 mod writer;
 
 /// For the fuzz targets.
@@ -38,6 +42,7 @@ mod tests;
 
 pub use error::{PersistenceError, Unusable};
 pub use seal::{Sealer, Treatment};
+pub use status::{KeptType, PersistenceStatus, RestoredType};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -53,6 +58,7 @@ use self::open::Opened;
 use self::record::Header;
 pub(crate) use self::record::Position;
 use self::slot::{Files, Readable};
+use self::status::Figures;
 use crate::env::Env;
 use crate::id::{Name, ResourceType};
 use crate::informer::{Informer, Snapshot};
@@ -108,23 +114,6 @@ impl PersistenceOptions {
     }
 }
 
-/// What is known of the files.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct PersistenceStatus {
-    /// How many slots there are.
-    pub slots: usize,
-    /// How many of them began with what an earlier life had left.
-    pub restored: usize,
-    /// The bytes of their files.
-    pub bytes: u64,
-    /// When something was last written, since the Unix epoch.
-    pub written: Option<Duration>,
-    /// For how long something has been waiting to be written; `None`: nothing is.
-    pub behind: Option<Duration>,
-    /// What could not be written or used, with the reason.
-    pub failing: Vec<String>,
-}
-
 /// Keeps slots on disk. Cheap to clone.
 #[derive(Clone)]
 pub struct Persistence {
@@ -151,6 +140,7 @@ struct Told {
     written: Option<Duration>,
     behind_since: Option<Instant>,
     failing: BTreeMap<PathBuf, String>,
+    set_aside: Vec<PathBuf>,
 }
 
 struct Metrics {
@@ -162,12 +152,15 @@ struct Metrics {
     restored: metrics::Counter,
     size: metrics::Gauge,
     behind: metrics::Gauge,
+    written: metrics::Gauge,
+    left_out: metrics::Gauge,
+    restored_types: metrics::Gauge,
 }
 
 /// One resource type of one source, on its way to the disk.
 struct Slot {
     path: PathBuf,
-    restored: bool,
+    restored: Option<RestoredType>,
     informer: Informer,
     source: Arc<dyn Source>,
     port: Port<ObjectChanges>,
@@ -175,6 +168,7 @@ struct Slot {
     /// Held while something is written, by whoever does; a writer that was killed may still be at it.
     files: Mutex<Files>,
     failure: Mutex<Failure>,
+    figures: Mutex<Figures>,
 }
 
 #[derive(Default)]
@@ -187,7 +181,7 @@ struct Failure {
 pub(crate) struct Restored {
     /// What it held; `None`: nothing that says anything.
     pub snapshot: Option<Snapshot>,
-    is_of_use: bool,
+    found: Option<RestoredType>,
     files: Files,
 }
 
@@ -197,7 +191,7 @@ impl Persistence {
     /// # Errors
     /// When the directory cannot be made or looked into.
     pub async fn open(env: &Env, problems: &Problems, options: PersistenceOptions) -> Result<Self, PersistenceError> {
-        let opened = Opened::new(env, &options).await?;
+        let (opened, set_aside) = Opened::new(env, &options).await?;
         let shared = Shared {
             env: env.clone(),
             problems: problems.clone(),
@@ -205,7 +199,7 @@ impl Persistence {
             opened: Mutex::new(opened),
             slots: Mutex::default(),
             wake: Arc::default(),
-            status: Mutex::default(),
+            status: Mutex::new(Told { set_aside, ..Told::default() }),
             metrics: Metrics::new(),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -216,20 +210,18 @@ impl Persistence {
         writer::spec(self.clone(), name)
     }
 
-    /// What is known of the files.
-    pub fn status(&self) -> PersistenceStatus {
-        let slots: Vec<Arc<Slot>> = self.shared.slots.lock().values().cloned().collect();
-        let told = self.shared.status.lock();
-        let failing = told.failing.iter().map(|(path, why)| format!("{}: {why}", path.display()));
-        PersistenceStatus {
-            slots: slots.len(),
-            restored: slots.iter().filter(|slot| slot.restored).count(),
-            // One that is being written now is counted by its last look.
-            bytes: slots.iter().filter_map(|slot| Some(slot.files.try_lock()?.length())).sum(),
-            written: told.written,
-            behind: told.behind_since.map(|since| self.shared.env.clock.now().saturating_duration_since(since)),
-            failing: failing.collect(),
+    /// Whether a type's objects are left out as its treatment wants it: without any, an empty type is kept all the same.
+    pub fn leaves_out(&self, resource_type: &ResourceType) -> bool {
+        match (self.shared.options.treatment)(resource_type) {
+            Treatment::Plain => false,
+            Treatment::Sealed => self.shared.options.sealer.is_none(),
+            Treatment::Omitted => true,
         }
+    }
+
+    /// Whether a slot began with what an earlier life had left.
+    pub fn is_restored(&self, informer: &Informer) -> bool {
+        self.shared.slots.lock().get(&informer.id()).is_some_and(|slot| slot.restored.is_some())
     }
 
     /// Whether all that is held is on disk, as far as it has been told; for tests and for orderly ends.
@@ -241,20 +233,13 @@ impl Persistence {
         })
     }
 
-    /// Sets the gauges that change by themselves as time goes by; call it when metrics are read.
-    pub fn record_metrics(&self) {
-        let status = self.status();
-        self.shared.metrics.size.set(status.bytes as f64);
-        self.shared.metrics.behind.set(status.behind.map_or(0.0, |behind| behind.as_secs_f64()));
-    }
-
     /// What an earlier life left of a slot, if it can be used.
     pub(crate) async fn take(&self, source: &dyn Source, resource_type: &ResourceType) -> Restored {
         let header = self.header(source, resource_type);
         let path = self.path(&header);
         let treatment = (self.shared.options.treatment)(resource_type);
         let files = Files::new(path.clone(), header.clone(), treatment);
-        let mut restored = Restored { snapshot: None, is_of_use: false, files };
+        let mut restored = Restored { snapshot: None, found: None, files };
         let found = self.shared.opened.lock().take(&path);
         let Some(found) = found else { return restored };
         let content = found.content().await.and_then(|content| open::fitting(content, &header, treatment));
@@ -273,8 +258,8 @@ impl Persistence {
         if is_known {
             source.restored(resource_type, &objects);
             self.shared.metrics.restored.increment(objects.len() as u64);
+            restored.found = Some(RestoredType { objects: objects.len(), at });
             restored.snapshot = Some(Snapshot { objects, cursor, complete, absent, at });
-            restored.is_of_use = true;
         }
         restored
     }
@@ -288,11 +273,12 @@ impl Persistence {
         port.connect(Arc::new(move || wake.notify_one()));
         let slot = Slot {
             path,
-            restored: restored.is_of_use,
+            restored: restored.found,
             _subscription: informer.subscribe(port.clone()),
             informer: informer.clone(),
             source,
             port,
+            figures: Mutex::new(restored.files.figures()),
             files: Mutex::new(restored.files),
             failure: Mutex::default(),
         };
@@ -341,7 +327,11 @@ impl Persistence {
             self.shared.metrics.corrupt.increment(1);
             let aside = path.to_owned();
             reason = match self.shared.env.on_disk(move |disk| open::set_aside(disk, &aside)).await {
-                Ok(kept) => format!("{reason}; it was set aside as {}", kept.display()),
+                Ok(kept) => {
+                    let reason = format!("{reason}; it was set aside as {}", kept.display());
+                    self.shared.status.lock().set_aside.push(kept);
+                    reason
+                }
                 Err(error) => format!("{reason}; it could not be set aside: {error}"),
             };
         }
@@ -380,6 +370,9 @@ impl Metrics {
             restored: metrics::counter!("tidegate_snapshot_restored_objects_total"),
             size: metrics::gauge!("tidegate_snapshot_bytes"),
             behind: metrics::gauge!("tidegate_snapshot_behind_seconds"),
+            written: metrics::gauge!("tidegate_snapshot_written_timestamp_seconds"),
+            left_out: metrics::gauge!("tidegate_snapshot_left_out_types"),
+            restored_types: metrics::gauge!("tidegate_snapshot_restored_types"),
         }
     }
 }

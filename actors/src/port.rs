@@ -163,7 +163,11 @@ impl<B: Buffer> Port<B> {
         match self.shared.env.fault(|| format!("port/{}/send", self.shared.name)) {
             Fault::Delay(wait) => self.later(wait, nudge),
             // A lost nudge is one that comes late: the edge is in-process, so it is retransmitted.
-            Fault::Drop | Fault::Stall | Fault::Error(_) => self.later(std::time::Duration::from_secs(5), nudge),
+            Fault::Drop | Fault::Stall | Fault::Error(_) | Fault::Corrupt => {
+                self.later(std::time::Duration::from_secs(5), nudge);
+            }
+            // Whatever else is sent at this moment is heard of first.
+            Fault::Reorder => self.later(std::time::Duration::from_millis(1), nudge),
             Fault::Duplicate => {
                 nudge();
                 nudge();

@@ -98,7 +98,7 @@ impl Problems {
         let mut all = self.inner.write();
         let old = all.entry(scope.to_owned()).or_default().insert(id.to_owned(), problem.clone());
         drop(all);
-        self.told(old.as_ref() != Some(&problem))
+        self.told(scope, old.as_ref() != Some(&problem))
     }
 
     /// Takes one problem back; true if it stood.
@@ -106,7 +106,7 @@ impl Problems {
         let mut all = self.inner.write();
         let stood = all.get_mut(scope).is_some_and(|of_scope| of_scope.remove(id).is_some());
         drop(all);
-        self.told(stood)
+        self.told(scope, stood)
     }
 
     /// Replaces all problems of a scope.
@@ -116,7 +116,7 @@ impl Problems {
         let changed = all.get(scope).map_or(!new.is_empty(), |old| *old != new);
         all.insert(scope.to_owned(), new);
         drop(all);
-        self.told(changed);
+        self.told(scope, changed);
     }
 
     /// Changes whenever a problem does.
@@ -124,11 +124,27 @@ impl Problems {
         self.version.subscribe()
     }
 
-    fn told(&self, changed: bool) -> bool {
+    fn told(&self, scope: &str, changed: bool) -> bool {
         if changed {
+            let by = scope.split('/').next().unwrap_or(scope);
+            metrics::gauge!("tidegate_problems", "by" => by.to_owned()).set(self.count(by) as f64);
             self.version.send_modify(|version| *version += 1);
         }
         changed
+    }
+
+    /// How many problems stand in scopes that begin with a word, such as `source` or `xds`.
+    fn count(&self, by: &str) -> usize {
+        let all = self.inner.read();
+        let own = all.range(by.to_owned()..).take_while(|(scope, _)| scope.starts_with(by));
+        own.filter(|(scope, _)| scope.split('/').next() == Some(by)).map(|(_, of_scope)| of_scope.len()).sum()
+    }
+
+    /// The objects that problems are about, of all scopes that begin so.
+    pub(crate) fn objects(&self, scopes: &str) -> impl Iterator<Item = ObjectRef> + use<> {
+        let all = self.inner.read();
+        let of = all.iter().filter(|(scope, _)| scope.starts_with(scopes)).flat_map(|(_, of_scope)| of_scope.values());
+        of.filter_map(|problem| problem.object.clone()).collect::<Vec<_>>().into_iter()
     }
 
     /// Every standing problem with its scope, in a stable order.

@@ -160,10 +160,12 @@ impl<P: Publisher> Running<P> {
             Fault::Delay(wait) => self.arguments.env.clock.sleep(wait).await,
             Fault::Stall => std::future::pending().await,
             Fault::Drop => return Err(PublishError { reason: "lost".to_owned() }),
+            Fault::Corrupt => return Err(PublishError { reason: "damaged".to_owned() }),
             Fault::Error(reason) => return Err(PublishError { reason }),
             Fault::Panic(reason) => panic!("{reason}"),
             Fault::Duplicate => self.arguments.publisher.publish(batch).await?,
-            Fault::None => {}
+            // There is one batch at a time, and nothing to overtake it.
+            Fault::None | Fault::Reorder => {}
         }
         self.arguments.publisher.publish(batch).await
     }

@@ -22,6 +22,8 @@ mod world;
 
 use std::sync::Once;
 
+use tidegate_actors::testing::number;
+
 /// Panics that the suite asks for are nobody's concern.
 fn hush() {
     static ONCE: Once = Once::new();
@@ -34,11 +36,6 @@ fn hush() {
             }
         }));
     });
-}
-
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not `{text}`")))
 }
 
 /// Judges one seed, and says what is wrong with it.

@@ -9,6 +9,9 @@ mod disks;
 #[path = "warm_start/lives.rs"]
 mod lives;
 
+#[path = "warm_start/poison.rs"]
+mod poison;
+
 #[path = "warm_start/rig.rs"]
 mod rig;
 

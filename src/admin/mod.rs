@@ -11,11 +11,17 @@ pub mod state;
 /// When Tidegate is ready, and what is missing.
 pub mod ready;
 
+/// What is said of the snapshot on disk.
+pub mod snapshot;
+
 /// The admin token: configured, read from a file, or made at start.
 pub mod token;
 
 /// Resource types watched because somebody asked for it at run time.
 pub mod watches;
+
+/// Attacks on the running service, where the config allows them.
+pub mod chaos;
 
 /// Every metric with its unit and meaning.
 pub mod metrics;
@@ -36,5 +42,6 @@ mod server;
 pub mod fuzzing;
 
 pub use redact::redacted;
+pub use routes::routes;
 pub use server::{AdminServer, ServeError};
 pub use state::{AdminState, Catalogue, LogLevel, ModelDocument, Provider, Slot, Steer, SteerError, SyncPhase};

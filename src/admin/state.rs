@@ -13,7 +13,9 @@ use tidegate_actors::object::Object;
 use tidegate_actors::problem::Problems;
 use tidegate_actors::supervisor::{Supervisor, SupervisorError, TreeStatus};
 
+use super::chaos::Chaos;
 use super::ready::{Lack, Published};
+use super::snapshot::SnapshotStatus;
 use super::token::Key;
 use super::watches::WatchRegistry;
 
@@ -40,12 +42,16 @@ pub struct AdminState {
     pub statuses: Provider<Vec<Box<RawValue>>>,
     /// The connected proxies, as JSON of the xDS server's own making. It must hold no secrets.
     pub proxies: Provider<serde_json::Value>,
+    /// What is kept on disk for the next start, and what this one began with.
+    pub snapshot: Provider<SnapshotStatus>,
     /// The metrics, in Prometheus' text format.
     pub metrics: Provider<String>,
     /// Run-time watches.
     pub watches: WatchRegistry,
     /// Shows and sets the log level.
     pub log: Arc<dyn LogLevel>,
+    /// Attacks on purpose, where the config allows them.
+    pub chaos: Chaos,
     /// The key that changes need.
     pub key: Key,
 }

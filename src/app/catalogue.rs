@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tidegate_actors::id::ResourceType;
-use tidegate_actors::informer::{InformerFactory, RegisterOptions};
+use tidegate_actors::informer::{Informer, InformerFactory, RegisterOptions};
 use tidegate_actors::object::Object;
+use tidegate_actors::persistence::Persistence;
 use tidegate_actors::queue::Phase;
 
 use crate::admin::state::{Catalogue, Slot, SyncPhase};
@@ -16,25 +17,36 @@ use crate::source::schema;
 pub(super) struct Types {
     factory: InformerFactory,
     known: Arc<schema::Catalogue>,
+    persistence: Option<Persistence>,
 }
 
 impl Types {
-    pub fn new(factory: &InformerFactory, known: &schema::Catalogue) -> Self {
-        Self { factory: factory.clone(), known: Arc::new(known.clone()) }
+    pub fn new(factory: &InformerFactory, known: &schema::Catalogue, persistence: Option<&Persistence>) -> Self {
+        Self { factory: factory.clone(), known: Arc::new(known.clone()), persistence: persistence.cloned() }
+    }
+
+    /// Why a type has no complete list yet, with what could be done so that the next start has one.
+    fn pending(&self, informer: &Informer, reason: Option<String>) -> SyncPhase {
+        let left_out = |persistence: &Persistence| persistence.leaves_out(informer.resource_type());
+        if !self.persistence.as_ref().is_some_and(left_out) {
+            return SyncPhase::Pending(reason);
+        }
+        let advice = "the snapshot leaves it out, since what is secret is not kept without a `snapshot.key_file`";
+        SyncPhase::Pending(Some(reason.map_or_else(|| advice.to_owned(), |reason| format!("{reason}; {advice}"))))
     }
 }
 
 #[async_trait]
 impl Catalogue for Types {
     fn slots(&self) -> Vec<Slot> {
-        let slot = |informer: tidegate_actors::informer::Informer| {
+        let slot = |informer: Informer| {
             let status = informer.status();
             let phase = match status.sync.phase {
-                Phase::Pending => SyncPhase::Pending(None),
+                Phase::Pending => self.pending(&informer, None),
                 Phase::Synced => SyncPhase::Synced,
                 Phase::Absent(reason) => SyncPhase::Absent(reason),
                 Phase::Degraded(reason) if status.sync.complete => SyncPhase::Stale(reason),
-                Phase::Degraded(reason) => SyncPhase::Pending(Some(reason)),
+                Phase::Degraded(reason) => self.pending(&informer, Some(reason)),
             };
             Slot {
                 source: status.source,

@@ -44,26 +44,28 @@ pub use run::run;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use parking_lot::{Mutex, RwLock};
 use tidegate_actors::correlation::{Correlation, Gate};
-use tidegate_actors::env::Env;
+use tidegate_actors::env::{Env, FaultPlan};
 use tidegate_actors::id::Name;
 use tidegate_actors::informer::InformerFactory;
 use tidegate_actors::persistence::Persistence;
 use tidegate_actors::problem::Problems;
 use tidegate_actors::supervisor::{ChildSpec, Strategy, Supervisor};
 
+use crate::admin::chaos::Chaos;
+use crate::admin::ready::Published;
 use crate::admin::state::AdminState;
 use crate::admin::token::{self, Key};
 use crate::admin::watches::WatchRegistry;
 use crate::admin::{AdminServer, ModelDocument};
 use crate::builder::{Tidegate, Wire};
-use crate::config::{Config, Switch, Token};
-use crate::correlate::{self, Outputs, Settings, Shard};
+use crate::config::{BackendRange, Config, Switch, Token, XdsClient};
+use crate::correlate::{self, AllowedBackends, Outputs, Settings, Shard};
 use crate::proxy::bootstrap::{AdminAddress, Bootstrap, BootstrapOptions, XdsAddress};
 use crate::proxy::child::{self, ChildOptions};
 use crate::proxy::{ProxyError, supervised};
@@ -73,6 +75,7 @@ use crate::publish::status::{PublishedStatuses, Speaker, StatusWriter};
 use crate::publish::step::Steps;
 use crate::publish::xds::{self, XdsPublisher, XdsServer};
 use catalogue::Types;
+use gate::Opening;
 
 /// Shared with whoever says what is missing.
 type Correlations = Arc<RwLock<Vec<Arc<dyn Wire>>>>;
@@ -119,6 +122,8 @@ pub struct App {
     correlations: Correlations,
     /// What runs for each source beside its reflectors, by the source's name.
     source_children: Mutex<BTreeMap<Name, sources::SourceChildren>>,
+    /// Attacks on purpose, where the config allows them.
+    chaos: Chaos,
     /// The runtime directory of the local Envoy, once there is one.
     envoy_dir: OnceLock<PathBuf>,
 }
@@ -129,6 +134,11 @@ impl App {
     /// # Errors
     /// When an address cannot be had, a source cannot be made, or the data directory cannot be written.
     pub async fn start(tidegate: &Tidegate, config: &Config, hooks: &Hooks, env: Env) -> anyhow::Result<Self> {
+        let attacks = config.chaos.enabled.then(|| FaultPlan::new(env.rng.next_u64()));
+        let env = match &attacks {
+            Some(attacks) => Env { faults: Some(Arc::new(attacks.clone())), ..env },
+            None => env,
+        };
         let problems = Problems::default();
         let supervisor = Supervisor::start("tidegate", Strategy::OneForOne, env.clone()).await?;
         // First of all, since it is read ahead while the rest is put together.
@@ -138,13 +148,13 @@ impl App {
         let token = token::establish(&config.admin, &config.data_dir, &env)?;
         let admin = AdminServer::bind(&config.admin, &config.limits, &env).await?;
         let xds_socket = config.xds.unix_socket.clone().unwrap_or_else(|| config.data_dir.join("xds.sock"));
-        let xds = XdsPublisher::new(xds_options(config, &xds_socket), problems.clone(), env.clone());
+        let xds = XdsPublisher::new(xds_options(config, &xds_socket, &env)?, problems.clone(), env.clone());
         let xds_server = XdsServer::bind(&xds).await?;
 
-        let catalogue = Types::new(&factory, &tidegate.catalogue);
+        let catalogue = Types::new(&factory, &tidegate.catalogue, persistence.as_ref());
         let settings = Arc::new(RwLock::new(settings(config)));
-        let assembled = Arc::new(AtomicBool::new(false));
-        let gate = gate::gate(&factory, &config.gateway.required_types, &assembled);
+        let opening = Opening::default();
+        let gate = gate::gate(&factory, &config.gateway.required_types, persistence.as_ref(), &opening);
         let correlation = correlation(&settings, &env, &problems, gate);
         let told = settings.clone();
         let writer = StatusWriter::new(&env, &problems, &factory, move || speaker(&told.read()));
@@ -157,7 +167,9 @@ impl App {
             &env,
             Arc::new(catalogue.clone()),
         );
+        let chaos = attacks.map(|attacks| Chaos::new(&attacks, &env, &supervisor)).unwrap_or_default();
         let app = Self {
+            chaos,
             admin: admin.address(),
             xds_address: xds_server.tcp_address(),
             xds_socket,
@@ -180,7 +192,8 @@ impl App {
             source_children: Mutex::default(),
             envoy_dir: OnceLock::new(),
         };
-        app.add(publishers::admin(admin, &app.env, app.admin_state(tidegate, config, hooks, catalogue))).await?;
+        app.add(publishers::admin(admin, &app.env, app.admin_state(tidegate, config, hooks, catalogue, &opening)))
+            .await?;
         app.add(publishers::xds_server(xds_server, &app.xds)).await?;
         for publisher in publishers::all(tidegate, config, &app) {
             app.add(publisher).await?;
@@ -193,7 +206,7 @@ impl App {
         for source in &config.sources {
             app.add_source(tidegate, config, source).await?;
         }
-        assembled.store(true, Ordering::SeqCst);
+        opening.assembled.store(true, Ordering::SeqCst);
         app.correlation.check_gate();
         app.factory.start().await?;
         app.watches.restore(&app.problems).await;
@@ -240,17 +253,30 @@ impl App {
         self.envoy_dir.get().map_or(Ok(None), |dir| child::kill_noted(dir))
     }
 
-    fn admin_state(&self, tidegate: &Tidegate, config: &Config, hooks: &Hooks, catalogue: Types) -> AdminState {
+    fn admin_state(
+        &self,
+        tidegate: &Tidegate,
+        config: &Config,
+        hooks: &Hooks,
+        catalogue: Types,
+        opening: &Opening,
+    ) -> AdminState {
+        let spared = opening.spared.clone();
         let (xds, model, clients, statuses) =
             (self.xds.clone(), self.model.clone(), self.xds.clone(), self.statuses.clone());
         let (metrics, factory, kept) = (hooks.metrics.clone(), self.factory.clone(), self.persistence.clone());
         AdminState {
+            chaos: self.chaos.clone(),
             actors: Arc::new(self.supervisor.clone()),
             catalogue: Arc::new(catalogue),
             problems: self.problems.clone(),
             required_types: config.gateway.required_types.clone(),
             unserved: sources::unserved(&self.factory, &self.correlations, &tidegate.catalogue),
-            published: Arc::new(move || crate::admin::ready::Published { fresh: xds.version() > 0, snapshot: false }),
+            published: Arc::new(move || {
+                let fresh = xds.version() > 0;
+                Published { fresh, snapshot: fresh && spared.load(Ordering::SeqCst) }
+            }),
+            snapshot: snapshot::shown(self.persistence.as_ref(), config, &self.env),
             model: Arc::new(move || {
                 let model = model.get();
                 let body = serde_json::to_vec(&*model).unwrap_or_default();
@@ -270,15 +296,34 @@ impl App {
     }
 }
 
-fn xds_options(config: &Config, socket: &std::path::Path) -> xds::Options {
-    xds::Options {
+fn xds_options(config: &Config, socket: &std::path::Path, env: &Env) -> anyhow::Result<xds::Options> {
+    let tls = config.xds.tls.clone();
+    let tls =
+        tls.map(|tls| xds::TlsFiles { certificate: tls.cert_file, key: tls.key_file, client_ca: tls.client_ca_file });
+    let rule = |client: &XdsClient| xds::ClientRule::new(&client.identity, &client.gateways);
+    let clients = config.xds.clients.iter().map(rule).collect::<Result<_, _>>();
+    Ok(xds::Options {
         tcp: Some(config.xds.address),
-        unix: Some(socket.to_owned()),
+        tls,
+        clients: clients.map_err(|reason| anyhow::anyhow!("xds.clients: {reason}"))?,
+        unix: env.net.has_unix().then(|| socket.to_owned()),
         allow_all: config.xds.allow_unscoped,
         max_clients: config.xds.max_clients as usize,
+        max_subscriptions: config.xds.max_subscriptions as usize,
+        // What does not fit is more than any machine that this runs on can hold.
+        max_request_bytes: usize::try_from(config.xds.max_request_size.bytes()).unwrap_or(usize::MAX),
+        first_request: *config.xds.first_request_timeout,
         keepalive: *config.xds.keepalive_interval,
         keepalive_timeout: *config.xds.keepalive_timeout,
         ..xds::Options::default()
+    })
+}
+
+/// What the config, or the command line, allows endpoints to be.
+fn allowed(ranges: &[BackendRange]) -> AllowedBackends {
+    AllowedBackends {
+        loopback: ranges.contains(&BackendRange::Loopback),
+        link_local: ranges.contains(&BackendRange::LinkLocal),
     }
 }
 
@@ -291,6 +336,8 @@ fn settings(config: &Config) -> Settings {
         },
         bind: config.proxy.bind,
         sources: config.sources.iter().map(|source| source.name.as_str().into()).collect(),
+        max_routes: config.limits.routes_per_gateway as usize,
+        allowed: allowed(&config.gateway.allow_backends),
     }
 }
 

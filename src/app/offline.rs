@@ -7,8 +7,9 @@ use tidegate_actors::env::Env;
 use tidegate_actors::problem::{Problem, Problems};
 
 use super::refusals::refusals;
-use super::{Target, Translation};
+use super::{Target, Translation, allowed};
 use crate::builder::Tidegate;
+use crate::config::BackendRange;
 use crate::correlate::{self, Settings};
 use crate::model::ModelUpdate;
 use crate::publish::state::ModelState;
@@ -19,20 +20,25 @@ use crate::source::directory::{Loaded, Options, load};
 /// The source's name in offline translations.
 const SOURCE: &str = "files";
 
-/// What is wrong with a file or directory of manifests.
+/// What is wrong with a file or directory of manifests, where endpoints may have the addresses that are allowed.
 ///
 /// # Errors
 /// When it cannot be read at all.
-pub fn check(tidegate: &Tidegate, path: &Path) -> anyhow::Result<Vec<Problem>> {
-    Ok(translated(tidegate, path)?.1)
+pub fn check(tidegate: &Tidegate, path: &Path, allow: &[BackendRange]) -> anyhow::Result<Vec<Problem>> {
+    Ok(translated(tidegate, path, allow)?.1)
 }
 
 /// Translates a file or directory of manifests.
 ///
 /// # Errors
 /// When it cannot be read at all.
-pub fn translate(tidegate: &Tidegate, path: &Path, target: Target) -> anyhow::Result<Translation> {
-    let (update, mut problems) = translated(tidegate, path)?;
+pub fn translate(
+    tidegate: &Tidegate,
+    path: &Path,
+    target: Target,
+    allow: &[BackendRange],
+) -> anyhow::Result<Translation> {
+    let (update, mut problems) = translated(tidegate, path, allow)?;
     let output = match target {
         Target::Model => {
             let mut state = ModelState::default();
@@ -51,12 +57,13 @@ pub fn translate(tidegate: &Tidegate, path: &Path, target: Target) -> anyhow::Re
     Ok(Translation { output, problems })
 }
 
-fn translated(tidegate: &Tidegate, path: &Path) -> anyhow::Result<(ModelUpdate, Vec<Problem>)> {
+fn translated(tidegate: &Tidegate, path: &Path, allow: &[BackendRange]) -> anyhow::Result<(ModelUpdate, Vec<Problem>)> {
     let env = Env::system();
     let Loaded { objects, mut problems, .. } = load(Options::new(SOURCE, path), &env, tidegate.catalogue.clone())?;
     let found = Problems::default();
     let mut graph = Graph::new(&env, &found);
-    let outputs = correlate::build(&mut graph, &Settings { sources: vec![SOURCE.into()], ..Settings::default() });
+    let settings = Settings { sources: vec![SOURCE.into()], allowed: allowed(allow), ..Settings::default() };
+    let outputs = correlate::build(&mut graph, &settings);
     for object in objects.values().flatten() {
         graph.feed(object.resource_type(), object.key(), Some(object));
     }

@@ -10,7 +10,7 @@ use super::Global;
 use super::error::{CliError, Exit};
 use super::output::Format;
 use crate::config::Loader;
-use crate::proxy::bootstrap::{AdminAddress, Bootstrap as Document, BootstrapOptions, XdsAddress};
+use crate::proxy::bootstrap::{AdminAddress, Bootstrap as Document, BootstrapOptions, TlsOptions, XdsAddress};
 
 /// Print an Envoy bootstrap for this Tidegate.
 #[derive(Debug, Args)]
@@ -35,6 +35,22 @@ pub struct Bootstrap {
     #[arg(long, value_name = "ADDRESS")]
     xds: Option<String>,
 
+    /// The proxy's certificate for TLS, a file on its machine. Tidegate goes by its subject alternative names.
+    #[arg(long, value_name = "FILE", requires = "tls_key", requires = "tls_ca")]
+    tls_cert: Option<PathBuf>,
+
+    /// The key of that certificate.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// The authority that signs Tidegate's certificate.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_ca: Option<PathBuf>,
+
+    /// The name (DNS name, IP address or URI) that Tidegate's certificate must have. Without it, the host of --xds.
+    #[arg(long, value_name = "NAME", requires = "tls_cert")]
+    tls_san: Option<String>,
+
     /// Where Envoy's own admin interface listens, a loopback address.
     #[arg(long, value_name = "ADDRESS")]
     admin_address: Option<SocketAddr>,
@@ -52,10 +68,20 @@ impl Bootstrap {
             (None, Some(socket)) => XdsAddress::Socket(std::path::absolute(socket)?),
             (None, None) => tcp(config.xds.address)?,
         };
+        let tls = match (self.tls_cert, self.tls_key, self.tls_ca) {
+            (Some(certificate), Some(key), Some(ca)) => Some(TlsOptions { certificate, key, ca, san: self.tls_san }),
+            _ => None,
+        };
+        if tls.is_none() && config.xds.tls.is_some() && matches!(xds, XdsAddress::Tcp { .. }) {
+            let reason =
+                "the config has xds.tls, so the proxy needs a certificate: say --tls-cert, --tls-key and --tls-ca";
+            return Err(CliError::Usage(reason.to_owned()));
+        }
         let admin = AdminAddress::Tcp(self.admin_address.unwrap_or(config.proxy.admin_address));
         let mut options = BootstrapOptions::new(self.node_id, xds, admin);
         options.node_cluster = self.node_cluster;
         options.gateways = self.gateways;
+        options.tls = tls;
         let bootstrap = Document::new(&options)?;
         let text = if format == Format::Json { bootstrap.to_json()? } else { bootstrap.to_yaml()? };
         writeln!(out, "{}", text.trim_end())?;

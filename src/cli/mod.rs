@@ -16,6 +16,8 @@ mod actors;
 
 mod bootstrap;
 
+mod chaos;
+
 mod completion;
 
 mod demo;
@@ -93,6 +95,8 @@ pub enum Command {
     Status(status::Status),
     /// Look at the actors of a running Tidegate, restart, pause or resume one.
     Actors(actors::Actors),
+    /// Attack a running Tidegate that is not in production, and see how it bears it.
+    Chaos(chaos::Chaos),
     /// Print the JSON Schema of the config file.
     Schema(schema::Schema),
     /// Print a completion script for a shell.
@@ -147,6 +151,7 @@ impl Cli {
             Command::Bootstrap(bootstrap) => bootstrap.execute(&global, &loader, out),
             Command::Status(status) => status.execute(&global, &loader, out),
             Command::Actors(actors) => actors.execute(&global, &loader, out),
+            Command::Chaos(chaos) => chaos.execute(&global, &loader, out),
             Command::Schema(_) => schema::execute(&global, &loader, out),
             Command::Completion(completion) => completion.execute(out),
         }

@@ -1,5 +1,7 @@
 //! `tidegate status`: how a running one is: readiness, types, conditions, proxies, problems.
 
+mod snapshot;
+
 use std::io::Write;
 
 use clap::Args;
@@ -46,6 +48,7 @@ async fn ask(client: &Client) -> Result<Value, CliError> {
         "types": get("/api/v1/resources").await?["items"],
         "objects": get("/api/v1/status").await?["items"],
         "proxies": get("/api/v1/proxies").await?,
+        "snapshot": get("/api/v1/snapshot").await?,
         "problems": get("/api/v1/problems").await?["items"],
     }))
 }
@@ -53,6 +56,9 @@ async fn ask(client: &Client) -> Result<Value, CliError> {
 fn write(out: &mut impl Write, status: &Value) -> std::io::Result<()> {
     let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
     writeln!(out, "{}: {}", text(status, "address"), text(&status["readiness"], "message"))?;
+    // One line, whatever stands in a path or a reason.
+    let line: String = snapshot::line(&status["snapshot"]).chars().filter(|c| !c.is_control()).collect();
+    writeln!(out, "{line}")?;
 
     let mut table = Table::new(&["SOURCE", "TYPE", "OBJECTS", "STATE", "REASON"]);
     for item in items(&status["types"]) {

@@ -11,7 +11,7 @@ use super::error::{CliError, Exit};
 use super::output::{Format, document};
 use crate::app;
 use crate::builder::Tidegate;
-use crate::config::Loader;
+use crate::config::{BackendRange, Loader};
 
 /// Check config files and manifests.
 #[derive(Debug, Args)]
@@ -19,6 +19,11 @@ pub struct Validate {
     /// Config files, manifests, or directories of manifests.
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
+
+    /// Addresses that endpoints may have although they lead to the proxy's own machine or network segment, as
+    /// `gateway.allow_backends` of a config allows them.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "RANGE")]
+    allow_backends: Vec<BackendRange>,
 }
 
 /// One problem, wherever it was found.
@@ -49,7 +54,8 @@ impl Validate {
                     found.extend(problems.map(|p| Found { place: p.place, field: p.key, reason: p.reason }));
                 }
             } else {
-                let problems = app::check(tidegate, path).map_err(|error| CliError::App(error.into()))?.into_iter();
+                let problems = app::check(tidegate, path, &self.allow_backends);
+                let problems = problems.map_err(|error| CliError::App(error.into()))?.into_iter();
                 found.extend(problems.map(|p| match p.object {
                     Some(object) if p.place.is_empty() => {
                         Found { place: object.to_string(), field: p.field, reason: p.reason }

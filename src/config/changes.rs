@@ -17,7 +17,7 @@ pub enum Effect {
 
 /// What takes effect at once, by the beginning of the key. Everything else is wired up at start: sockets,
 /// directories, and what a whole tree of actors was built from.
-const AT_ONCE: [&str; 8] = [
+const AT_ONCE: [&str; 9] = [
     "sources",
     "watches",
     "log.level",
@@ -25,6 +25,7 @@ const AT_ONCE: [&str; 8] = [
     "gateway.controller_name",
     "gateway.classes",
     "gateway.selector",
+    "gateway.allow_backends",
     "proxy.bind",
 ];
 

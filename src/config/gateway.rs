@@ -19,9 +19,23 @@ pub struct Gateway {
     /// This shard's Gateways: only those are ours whose labels match this selector, such as `shard=a` or `!shard`.
     /// Without it, all.
     pub selector: Option<String>,
+    /// Which addresses endpoints may have although they lead to the proxy's own machine (loopback) or network segment
+    /// (link_local, metadata services of clouds included). Without these, such endpoints get no traffic, and are named.
+    pub allow_backends: Vec<BackendRange>,
     /// Resource types, as `plural.group`, that must have synced (or be known to be absent) before a first
     /// configuration is published. Empty: all types that the gateway reads.
     pub required_types: Vec<String>,
+}
+
+/// Addresses of endpoints that are refused unless the config allows them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[clap(rename_all = "snake_case")]
+pub enum BackendRange {
+    /// The proxy's own machine.
+    Loopback,
+    /// The proxy's own network segment.
+    LinkLocal,
 }
 
 impl Default for Gateway {
@@ -30,6 +44,7 @@ impl Default for Gateway {
             controller_name: "tidegate.dev/gateway-controller".to_owned(),
             classes: Vec::new(),
             selector: None,
+            allow_backends: Vec::new(),
             required_types: Vec::new(),
         }
     }
@@ -56,6 +71,10 @@ impl Gateway {
                 }
                 Ok(_) => {}
             }
+        }
+        for (index, range) in self.allow_backends.iter().enumerate() {
+            let twice = self.allow_backends[..index].contains(range);
+            check.ensure(!twice, &format!("allow_backends[{index}]"), "is listed twice");
         }
         for (index, name) in self.required_types.iter().enumerate() {
             let plain = !name.is_empty() && !name.contains(['/', '*', ' ']);

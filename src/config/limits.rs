@@ -14,6 +14,8 @@ pub struct Limits {
     pub object_size: ByteSize,
     /// The largest file of a directory source.
     pub file_size: ByteSize,
+    /// How many routes one Gateway may have: the oldest have room, later ones are told that there is none.
+    pub routes_per_gateway: u32,
     /// How many resource types may be watched because somebody asked for it at run time.
     pub watches: u32,
     /// The largest body of a request to the admin API.
@@ -25,6 +27,7 @@ impl Default for Limits {
         Self {
             object_size: ByteSize::new(2 << 20),
             file_size: ByteSize::new(64 << 20),
+            routes_per_gateway: 100_000,
             watches: 256,
             request_size: ByteSize::new(64 << 10),
         }
@@ -38,5 +41,6 @@ impl Limits {
         {
             check.ensure(size.bytes() >= 1024, key, "must be at least 1KiB");
         }
+        check.ensure(self.routes_per_gateway > 0, "routes_per_gateway", "must be at least 1");
     }
 }

@@ -25,6 +25,8 @@ mod gateway;
 
 mod proxy;
 
+mod clients;
+
 mod xds;
 
 mod publish;
@@ -36,6 +38,8 @@ mod log;
 mod limits;
 
 mod snapshot;
+
+mod chaos;
 
 mod overrides;
 
@@ -50,7 +54,9 @@ pub mod reload;
 
 pub use admin::Admin;
 pub use changes::{Changes, Effect};
-pub use gateway::Gateway;
+pub use chaos::Chaos;
+pub use clients::{XdsClient, XdsTls};
+pub use gateway::{BackendRange, Gateway};
 pub use kubernetes::{Kubernetes, KubernetesType};
 pub use limits::Limits;
 pub use load::Loader;
@@ -104,6 +110,8 @@ pub struct Config {
     pub limits: Limits,
     /// What is kept on disk for the next start.
     pub snapshot: Snapshot,
+    /// Whether faults may be injected into the running service.
+    pub chaos: Chaos,
     /// Where Tidegate keeps what must outlive it: the snapshot, the admin token, run-time watches.
     pub data_dir: PathBuf,
     /// How long an orderly stop may take before the rest is killed.
@@ -124,6 +132,7 @@ impl Default for Config {
             log: Log::default(),
             limits: Limits::default(),
             snapshot: Snapshot::default(),
+            chaos: Chaos::default(),
             data_dir: PathBuf::from("data"),
             shutdown_timeout: Period::from_secs(10),
         }
@@ -188,6 +197,11 @@ impl Config {
             [&mut self.admin.token_file, &mut self.xds.unix_socket, &mut self.publish.json.path, &mut self.proxy.path];
         for path in optional.into_iter().chain([&mut self.snapshot.key_file]).flatten() {
             *path = base.join(&*path);
+        }
+        if let Some(tls) = &mut self.xds.tls {
+            for path in [&mut tls.cert_file, &mut tls.key_file, &mut tls.client_ca_file] {
+                *path = base.join(&*path);
+            }
         }
     }
 }

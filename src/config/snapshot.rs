@@ -17,7 +17,9 @@ pub struct Snapshot {
     /// said.
     pub enabled: bool,
     /// What becomes of objects with secret content, such as Secrets: encrypt, or omit. Without it: encrypt if there is
-    /// a `key_file`, else omit. If some are left out, a start waits for their list.
+    /// a `key_file`, else omit. What is left out is not known after a start before its source has told it. If a Gateway
+    /// shows certificates, nothing is published until then, rather than a configuration that lacks them: proxies go on
+    /// with what they have, and a fresh one waits. Without certificates nothing waits for Secrets.
     pub secrets: Option<SnapshotSecrets>,
     /// A file with the key that they are encrypted with: 32 random bytes in base64, as of `openssl rand -base64 32`.
     pub key_file: Option<PathBuf>,

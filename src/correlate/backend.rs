@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_actors::id::{Name, ObjectKey};
+use tidegate_actors::problem::{Problem, Serving};
 
+use super::settings::AllowedBackends;
 use crate::model::{AppProtocol, Cluster, ClusterId, Endpoint, Endpoints, GatewayId, Health, Policies};
 use crate::resource::View;
 use crate::resource::endpoint_slice::EndpointSlice;
@@ -87,17 +89,19 @@ pub fn cluster(id: &ClusterId, service: &View<Service>, gateways: Arc<[GatewayId
     })
 }
 
-/// The endpoints of a port, from all slices of its Service.
+/// The endpoints of a port, from all slices of its Service; without those whose addresses are refused.
 pub fn endpoints(
     id: &ClusterId,
     service: &Service,
     slices: &[(ObjectKey, Arc<View<EndpointSlice>>)],
+    allowed: AllowedBackends,
 ) -> Option<Endpoints> {
     let port_name: &Name = &service.port(id.port)?.name;
     let mut endpoints = Vec::new();
     for (_, slice) in slices {
         for port in slice.spec.ports.iter().filter(|port| port.name == *port_name) {
-            for endpoint in &slice.spec.endpoints {
+            let usable = slice.spec.endpoints.iter().filter(|endpoint| allowed.refuse(endpoint.address).is_none());
+            for endpoint in usable {
                 let health = match (endpoint.ready, endpoint.serving && endpoint.terminating) {
                     (true, _) => Health::Ready,
                     (false, true) => Health::Draining,
@@ -113,4 +117,23 @@ pub fn endpoints(
     endpoints.dedup_by(|b, a| (a.address, a.port) == (b.address, b.port));
     let origins = slices.iter().map(|(_, slice)| slice.object.clone()).collect();
     Some(Endpoints { id: id.clone(), endpoints: endpoints.into(), origins })
+}
+
+/// What is said of a slice with addresses that are refused: the first, and how many there are.
+pub fn refused(slice: &View<EndpointSlice>, allowed: AllowedBackends) -> Vec<Problem> {
+    let endpoints = slice.spec.endpoints.iter().enumerate();
+    let mut refused = endpoints.filter_map(|(at, endpoint)| Some((at, allowed.refuse(endpoint.address)?)));
+    let Some((at, reason)) = refused.next() else { return Vec::new() };
+    let others = match refused.count() {
+        0 => String::new(),
+        others => format!("; {others} more like it"),
+    };
+    let problem = Problem {
+        place: String::new(),
+        object: Some(slice.object.clone()),
+        field: format!("endpoints[{at}].addresses[0]"),
+        reason: format!("{reason}; it gets no traffic{others}"),
+        serving: Serving::Current,
+    };
+    vec![problem]
 }

@@ -8,6 +8,7 @@ use tidegate_actors::id::{Name, ObjectKey, ObjectRef};
 
 use super::certificate::{Certificates, Holds};
 use super::claims::{Claims, Contest};
+use super::crowd::{self, Crowds};
 use super::gateway::{KnownGateway, Plan};
 use super::reference::GrantKey;
 use super::route::{HostKey, RoutePlan};
@@ -18,8 +19,8 @@ use super::status::ObjectStatus;
 use super::world::{CertificateWorld, RouteReader};
 use super::{backend, certificate, gateway, reference, route, socket, statuses, virtual_host};
 use crate::model::{
-    Cluster, ClusterId, Endpoints, GatewayId, Listener, ListenerId, Precedence, Route, Secret, SecretId, VirtualHost,
-    VirtualHostId,
+    Cluster, ClusterId, Endpoints, GatewayId, Listener, ListenerId, Precedence, Route, Secret, SecretId, Seq,
+    VirtualHost, VirtualHostId,
 };
 use crate::resource::endpoint_slice::EndpointSlice;
 use crate::resource::gateway::Gateway;
@@ -90,15 +91,23 @@ pub fn build(graph: &mut Graph, settings: &Settings) -> Outputs {
     let gateways = gateways(graph, &settings, sources);
     let services = services(graph, sources);
     let routes = routes(graph, &settings, sources, gateways, services);
-    let (clusters, endpoints) = clusters(graph, sources, routes);
+    let (clusters, endpoints) = clusters(graph, &settings, sources, routes);
     let listeners = listeners(graph, gateways);
+    let hosts = graph.group("routes of virtual hosts", routes.entries, |(host, place), route| {
+        (host.clone(), place.clone(), route.clone())
+    });
+    let bare = graph.correlate("bare virtual hosts", gateways.seats, |_, socket, seats| {
+        let hosts = socket::bare_hosts(socket, seats).into_iter();
+        hosts.map(|(id, host)| (id.clone(), virtual_host::bare(id, &host))).collect()
+    });
+    let crowds = crowd::crowds(graph, &settings, sources, gateways, routes, hosts, bare);
     Outputs {
         listeners,
-        virtual_hosts: virtual_hosts(graph, gateways, routes),
+        virtual_hosts: virtual_hosts(graph, hosts, bare, crowds),
         clusters,
         endpoints,
         secrets: secrets(graph, sources, listeners),
-        statuses: statuses::statuses(graph, &settings, sources, gateways, routes),
+        statuses: statuses::statuses(graph, &settings, sources, gateways, routes, crowds),
         answers: statuses::answers(graph, gateways),
     }
 }
@@ -110,6 +119,8 @@ fn sources(graph: &mut Graph, settings: &Arc<Settings>) -> Sources {
     let v1beta1 = graph.source::<View<ReferenceGrant>>(&types::reference_grant_v1beta1());
     let grants = graph.union("reference grants", &[v1, v1beta1]);
     let slices = graph.source::<View<EndpointSlice>>(&types::endpoint_slice());
+    let allowed = settings.allowed;
+    graph.report("refused endpoints", slices, move |_, slice| backend::refused(slice, allowed));
     Sources {
         classes,
         gateways,
@@ -238,7 +249,7 @@ fn services(graph: &mut Graph, sources: Sources) -> Services {
 pub(super) struct Routes {
     pub plans: Collection<ObjectKey, RoutePlan>,
     pub entries: Collection<(HostKey, Precedence), Arc<Route>>,
-    pub attached: Index<(ListenerKey, ObjectKey), (), ListenerKey>,
+    pub attached: Index<(ListenerKey, ObjectKey), i64, ListenerKey>,
     pub cluster_users: Collection<(ClusterId, GatewayId), ()>,
 }
 
@@ -266,16 +277,17 @@ fn routes(
         plan.entries.iter().map(entry).collect()
     });
     let attached = graph.correlate("attached routes", plans, |_, key, plan| {
-        plan.attached.iter().map(|listener| ((listener.clone(), key.clone()), ())).collect()
+        plan.attached.iter().map(|listener| ((listener.clone(), key.clone()), plan.created)).collect()
     });
     let cluster_users = graph
         .correlate("cluster users", plans, |_, _, plan| plan.clusters.iter().map(|user| (user.clone(), ())).collect());
-    let attached = graph.index(attached, |(listener, _), ()| vec![listener.clone()]);
+    let attached = graph.index(attached, |(listener, _), _| vec![listener.clone()]);
     Routes { plans, entries, attached, cluster_users }
 }
 
 fn clusters(
     graph: &mut Graph,
+    settings: &Settings,
     sources: Sources,
     routes: Routes,
 ) -> (Collection<ClusterId, Cluster>, Collection<ClusterId, Endpoints>) {
@@ -288,11 +300,12 @@ fn clusters(
         let cluster = service.and_then(|service| backend::cluster(id, &service, gateways));
         cluster.map(|cluster| (id.clone(), cluster)).into_iter().collect()
     });
+    let allowed = settings.allowed;
     let endpoints = graph.correlate("endpoints", users, move |ctx, id, _| {
         let key = backend::service_key(id);
         let service = ctx.fetch(sources.services, &key);
         let slices = ctx.fetch_by(sources.slices, &key);
-        let endpoints = service.and_then(|service| backend::endpoints(id, &service.spec, &slices));
+        let endpoints = service.and_then(|service| backend::endpoints(id, &service.spec, &slices, allowed));
         endpoints.map(|endpoints| (id.clone(), endpoints)).into_iter().collect()
     });
     (clusters, endpoints)
@@ -305,18 +318,16 @@ fn listeners(graph: &mut Graph, gateways: Gateways) -> Collection<ListenerId, Li
     })
 }
 
-fn virtual_hosts(graph: &mut Graph, gateways: Gateways, routes: Routes) -> Collection<VirtualHostId, VirtualHost> {
-    let groups = graph.group("routes of virtual hosts", routes.entries, |(host, place), route| {
-        (host.clone(), place.clone(), route.clone())
-    });
-    let with_routes = graph.correlate("virtual hosts with routes", groups, |_, host, routes| {
+fn virtual_hosts(
+    graph: &mut Graph,
+    routes: Collection<HostKey, Seq<Precedence, Route>>,
+    bare: Collection<VirtualHostId, VirtualHost>,
+    crowds: Crowds,
+) -> Collection<VirtualHostId, VirtualHost> {
+    let with_routes = graph.correlate("virtual hosts with routes", routes, |_, host, routes| {
         vec![(host.id.clone(), virtual_host::with_routes(host, routes))]
     });
-    let bare = graph.correlate("bare virtual hosts", gateways.seats, |_, socket, seats| {
-        let hosts = socket::bare_hosts(socket, seats).into_iter();
-        hosts.map(|(id, host)| (id.clone(), virtual_host::bare(id, &host))).collect()
-    });
-    graph.union("virtual hosts", &[with_routes, bare])
+    graph.union("virtual hosts", &[crowds.virtual_hosts, with_routes, bare])
 }
 
 fn secrets(

@@ -48,6 +48,9 @@ pub mod rule;
 /// A whole route.
 pub mod route;
 
+/// More routes than a Gateway may have.
+pub mod crowd;
+
 /// Clusters and endpoints.
 pub mod backend;
 
@@ -67,7 +70,7 @@ mod statuses;
 pub mod graph;
 
 pub use graph::{Outputs, build};
-pub use settings::Settings;
+pub use settings::{AllowedBackends, Settings};
 pub use shard::{Answers, Shard};
 pub use status::{Condition, ObjectStatus, Status};
 

@@ -41,6 +41,8 @@ pub struct RoutePlan {
     pub attached: Vec<ListenerKey>,
     /// The clusters that it uses, and for which Gateway.
     pub clusters: Vec<(ClusterId, GatewayId)>,
+    /// When its object was created; the latest there is, if nobody knows.
+    pub created: i64,
     /// What it is told; no entry if no parent of it is ours.
     pub status: Option<RouteStatus>,
 }
@@ -53,7 +55,8 @@ pub fn translate(settings: &Settings, route: &View<HttpRoute>, world: &mut impl 
     }
     let rules: Vec<Translated> = route.spec.rules.iter().map(|rule| rule::translate(rule, world)).collect();
     let served = rules.iter().any(|rule| rule.invalid.is_none());
-    let mut plan = RoutePlan::default();
+    let created = if route.created == 0 { i64::MAX } else { route.created };
+    let mut plan = RoutePlan { created, ..RoutePlan::default() };
     let mut listeners: Vec<&Attached> = Vec::new();
     for attached in parents.iter().filter_map(|(_, _, attached)| attached.as_ref().ok()).flatten() {
         // Two references may lead to one listener.

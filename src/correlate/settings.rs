@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use tidegate_actors::id::{Name, ObjectKey};
 
 use super::shard::Shard;
+use crate::resource::address::{Special, special};
 
 /// Settings of the translation. Other settings mean another graph.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,7 +19,45 @@ pub struct Settings {
     /// The sources, in the order of the configuration: a reference resolves in its own source first, then in
     /// the others in this order; of two that define one object the first counts.
     pub sources: Vec<Name>,
+    /// How many routes one Gateway may have.
+    pub max_routes: usize,
+    /// Which special addresses endpoints may have.
+    pub allowed: AllowedBackends,
 }
+
+/// Addresses that endpoints may have although they lead to the proxy's own machine or network segment. Without a word,
+/// none: whoever names endpoints would reach there with the proxy's eyes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AllowedBackends {
+    /// Of the proxy's own machine.
+    pub loopback: bool,
+    /// Of its own network segment, metadata services of clouds included.
+    pub link_local: bool,
+}
+
+impl AllowedBackends {
+    /// What is wrong with an endpoint's address, and what to do about it.
+    pub fn refuse(self, address: IpAddr) -> Option<String> {
+        let special = special(address)?;
+        let key = match special {
+            Special::Loopback if self.loopback => return None,
+            Special::LinkLocal if self.link_local => return None,
+            Special::Loopback => "loopback",
+            Special::LinkLocal => "link_local",
+            Special::Unspecified | Special::Multicast => {
+                return Some(format!("{address} is {}, at which nobody is an endpoint", special.noun()));
+            }
+        };
+        let noun = special.noun();
+        Some(format!(
+            "{address} is {noun}: it would lead to whatever listens beside the proxy; if that is meant, add {key} to \
+             gateway.allow_backends"
+        ))
+    }
+}
+
+/// How many routes one Gateway may have, unless the configuration says otherwise.
+pub const MAX_ROUTES: usize = 100_000;
 
 /// The `controllerName` of our GatewayClasses, unless the configuration names another.
 pub const CONTROLLER: &str = "tidegate.dev/gateway-controller";
@@ -30,6 +69,8 @@ impl Default for Settings {
             shard: Shard::default(),
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             sources: Vec::new(),
+            max_routes: MAX_ROUTES,
+            allowed: AllowedBackends::default(),
         }
     }
 }

@@ -205,6 +205,8 @@ pub mod reason {
     pub const NOT_ALLOWED_BY_LISTENERS: &str = "NotAllowedByListeners";
     pub const NO_MATCHING_LISTENER_HOSTNAME: &str = "NoMatchingListenerHostname";
     pub const INVALID_KIND: &str = "InvalidKind";
+    /// Ours: `limits.routes_per_gateway`.
+    pub const TOO_MANY_ROUTES: &str = "TooManyRoutes";
     pub const BACKEND_NOT_FOUND: &str = "BackendNotFound";
     /// Of a GatewayClass whose content cannot be used.
     pub const UNSUPPORTED: &str = "Unsupported";

@@ -8,6 +8,7 @@ use tidegate_actors::id::{ObjectKey, ObjectRef, ResourceType};
 use tidegate_actors::problem::Serving;
 
 use super::claims::Contest;
+use super::crowd::Crowds;
 use super::gateway::KnownGateway;
 use super::graph::{Gateways, Routes, Sources, whose};
 use super::settings::Settings;
@@ -28,8 +29,11 @@ pub(super) fn statuses(
     sources: Sources,
     gateways: Gateways,
     routes: Routes,
+    crowds: Crowds,
 ) -> Statuses {
     let all = [
+        // In the place of what these routes would be told otherwise.
+        crowds.statuses,
         of_classes(graph, settings, sources),
         of_gateways(graph, sources, gateways, routes),
         of_unreadable_gateways(graph, settings, sources),

@@ -3,11 +3,15 @@
 //! Laws: admin listens on loopback or on a Unix socket, never elsewhere; equal options give equal text, since an
 //! Envoy is adopted only if it runs on the very bootstrap that we would give it.
 
+mod tls;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+
+pub use tls::TlsOptions;
 
 /// The node metadata key that names the Gateways, as `namespace/name`, that a proxy serves.
 pub const GATEWAYS_KEY: &str = "tidegate.gateways";
@@ -56,6 +60,8 @@ pub struct BootstrapOptions {
     pub gateways: Vec<String>,
     /// Whom to ask.
     pub xds: XdsAddress,
+    /// TLS, where it is not asked over a Unix socket or loopback.
+    pub tls: Option<TlsOptions>,
     /// Where its admin interface listens.
     pub admin: AdminAddress,
     /// Downstream connections that are let in at the same time.
@@ -72,6 +78,7 @@ impl BootstrapOptions {
             node_cluster: "tidegate".to_owned(),
             gateways: Vec::new(),
             xds,
+            tls: None,
             admin,
             max_connections: 50_000,
             max_regex_program: crate::resource::regex::PROXY_PROGRAM_SIZE,
@@ -102,6 +109,17 @@ pub enum BootstrapError {
         /// The path.
         path: PathBuf,
     },
+    /// Envoy resolves a relative path against its own working directory.
+    #[error("the path of the TLS {what}, {path}, is not an absolute path in UTF-8: write it in full", path = path.display())]
+    TlsPathNotAbsolute {
+        /// Which of the files.
+        what: &'static str,
+        /// Its path.
+        path: PathBuf,
+    },
+    /// There is none over a Unix socket.
+    #[error("a Unix socket has no TLS: leave the certificate out, or give host:port")]
+    TlsOverSocket,
     /// A Gateway without a namespace, or with more than one slash.
     #[error("{name:?} is not a Gateway: write namespace/name")]
     GatewayName {
@@ -141,7 +159,7 @@ impl Bootstrap {
                 "cds_config": { "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" },
                 "lds_config": { "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" },
             },
-            "static_resources": { "clusters": [xds_cluster(&options.xds)?] },
+            "static_resources": { "clusters": [xds_cluster(options)?] },
             "layered_runtime": {
                 "layers": [{
                     "name": "tidegate",
@@ -234,13 +252,13 @@ fn ads_config(xds: &XdsAddress) -> Value {
     })
 }
 
-fn xds_cluster(xds: &XdsAddress) -> Result<Value, BootstrapError> {
-    let (kind, address) = match xds {
+fn xds_cluster(options: &BootstrapOptions) -> Result<Value, BootstrapError> {
+    let (kind, address) = match &options.xds {
         XdsAddress::Socket(path) => ("STATIC", pipe(path)?),
         XdsAddress::Tcp { host, port } if host.parse::<IpAddr>().is_ok() => ("STATIC", socket_address(host, *port)),
         XdsAddress::Tcp { host, port } => ("STRICT_DNS", socket_address(host, *port)),
     };
-    Ok(json!({
+    let mut cluster = json!({
         "name": XDS_CLUSTER,
         "type": kind,
         "connect_timeout": "1s",
@@ -259,7 +277,11 @@ fn xds_cluster(xds: &XdsAddress) -> Result<Value, BootstrapError> {
                 },
             },
         },
-    }))
+    });
+    if let Some(tls) = &options.tls {
+        cluster["transport_socket"] = tls::transport_socket(tls, &options.xds)?;
+    }
+    Ok(cluster)
 }
 
 const KEEPALIVE: Duration = Duration::from_secs(15);

@@ -13,6 +13,9 @@ mod shared;
 /// The formats of names and values.
 pub mod format;
 
+/// Addresses that are not just any.
+pub mod address;
+
 /// Regular expressions that proxies accept.
 pub mod regex;
 

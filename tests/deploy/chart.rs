@@ -151,6 +151,8 @@ fn values_that_mean_nothing_are_refused() {
         ("shards: [{ name: a, selector: x, lease: y }]", "shards"),
         ("image: { tags: x }", "tags"),
         ("service: { type: ExternalName }", "type"),
+        ("xds: { clients: [] }", "clients"),
+        ("xds: { clients: [{ identity: a.example }] }", "gateways"),
         ("config: { sources: [] }", "extraSources"),
     ] {
         let refused = try_render("tidegate", values).expect_err(values);

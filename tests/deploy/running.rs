@@ -28,9 +28,19 @@ impl Pod {
         std::fs::write(folder.path().join("tidegate.yaml"), config).unwrap();
         let kubeconfig = cluster.service_account_kubeconfig(namespace).await;
         let [admin, xds] = free_ports().map(loopback);
+        // What a Secret would hold; no proxy comes here.
+        let certificate = Authority::new().issue(&["tidegate.tidegate.svc"]);
+        let tls = ["CERT_FILE", "KEY_FILE", "CLIENT_CA_FILE"].map(|key| folder.path().join(key));
+        for (file, content) in tls.iter().zip([&certificate.pem, &certificate.key, &certificate.pem]) {
+            std::fs::write(file, content).unwrap();
+        }
+        let [certificate, key, authority] = tls.map(|file| file.display().to_string());
         let variables = vec![
             ("TIDEGATE__ADMIN__ADDRESS", admin.to_string()),
             ("TIDEGATE__XDS__ADDRESS", xds.to_string()),
+            ("TIDEGATE__XDS__TLS__CERT_FILE", certificate),
+            ("TIDEGATE__XDS__TLS__KEY_FILE", key),
+            ("TIDEGATE__XDS__TLS__CLIENT_CA_FILE", authority),
             ("TIDEGATE__DATA_DIR", folder.path().join("data").display().to_string()),
             ("TIDEGATE__SOURCES__0__KUBECONFIG", kubeconfig.display().to_string()),
             ("TIDEGATE__SOURCES__0__STATUS__LEASE__NAMESPACE", namespace.to_owned()),

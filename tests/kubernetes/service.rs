@@ -55,7 +55,7 @@ fn mk_text(rig: &Rig, keys: &str) -> String {
     let folder = rig.folder.path();
     format!(
         "data_dir: '{}'\nadmin: {{address: 127.0.0.1:0}}\nxds: {{address: 127.0.0.1:0}}\n\
-         sources: [{{name: c, kind: kubernetes, kubeconfig: '{}'{keys}}}]\n",
+         gateway: {{allow_backends: [loopback]}}\nsources: [{{name: c, kind: kubernetes, kubeconfig: '{}'{keys}}}]\n",
         folder.join("data").display(),
         folder.join("kubeconfig").display()
     )

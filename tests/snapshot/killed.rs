@@ -10,14 +10,20 @@ use super::support::ports::free_ports;
 use super::support::service::Service;
 use super::*;
 
-struct Killed {
-    folder: TempDir,
-    service: Service,
-    admin: SocketAddr,
+/// See the module.
+pub struct Killed {
+    pub folder: TempDir,
+    pub service: Service,
+    pub admin: SocketAddr,
 }
 
 impl Killed {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
+        Self::start_after("").await
+    }
+
+    /// After a piece of shell script.
+    pub async fn start_after(script: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("key"), KEY).unwrap();
         copy_demo(folder.path());
@@ -28,21 +34,22 @@ impl Killed {
              sources: [{{name: demo, kind: directory, path: manifests}}]\n"
         );
         std::fs::write(folder.path().join("tidegate.yaml"), text).unwrap();
-        let service = Service::start(&["run", "--config", "tidegate.yaml"], folder.path(), &folder.path().join("data"));
+        let arguments = ["run", "--config", "tidegate.yaml"];
+        let service = Service::start_after(script, &arguments, folder.path(), &folder.path().join("data"));
         let admin = SocketAddr::from(([127, 0, 0, 1], admin));
         let killed = Self { folder, service, admin };
         killed.service.until_ready(killed.admin).await;
         killed
     }
 
-    async fn model(&self) -> Value {
+    pub async fn model(&self) -> Value {
         let mut model = http::get(self.admin, "/api/v1/config").await.json();
         model["version"] = Value::Null;
         model
     }
 
     /// Waits until so many batches are on disk.
-    async fn until_kept(&self) {
+    pub async fn until_kept(&self) {
         let deadline = Instant::now() + Duration::from_secs(10);
         let files = || {
             let found = std::fs::read_dir(self.folder.path().join("data/snapshot"));

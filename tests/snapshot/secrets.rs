@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tidegate::config::SnapshotSecrets;
 
-use super::rig::{copy_demo, http, wait_until};
+use super::rig::{copy_demo, http, replace, wait_until};
 use super::*;
 
 /// All that the files of a snapshot hold.
@@ -73,9 +73,51 @@ async fn without_a_key_a_start_waits_for_the_secrets_and_publishes_nothing_that_
     let answer = http::get(app.admin, "/readyz").await;
     assert_eq!((answer.status, app.model.get().version), (503, 0), "{}", answer.body);
     assert_eq!(answer.json()["missing"][0]["name"], "demo:secrets/v1", "{}", answer.body);
+    assert!(answer.json()["missing"][0]["reason"].to_string().contains("snapshot.key_file"), "{}", answer.body);
     std::fs::rename(&away, &manifests).unwrap();
     published(&app).await;
     assert_eq!(model(&app), before);
+    app.supervisor.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_key_a_configuration_that_shows_no_certificate_waits_for_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = mk_config(folder.path());
+    config.snapshot.key_file = None;
+    copy_demo(folder.path());
+    let (manifests, away) = (folder.path().join("manifests"), folder.path().join("away"));
+    let gateway = std::fs::read_to_string(manifests.join("gateway.yaml")).unwrap();
+    let (plain, secure) = gateway.split_once("    # It has no `hostname`, so").unwrap();
+    assert!(secure.contains("certificateRefs"));
+    replace(&manifests.join("gateway.yaml"), plain);
+    let app = start(&config).await;
+    published(&app).await;
+    let listed = app.factory.slots().into_iter().find(|slot| slot.resource_type.kind() == "Secret").unwrap();
+    assert!(listed.objects > 0, "there are Secrets, for somebody else");
+    kept(&app).await;
+    let before = model(&app);
+    kill(app).await;
+
+    std::fs::rename(&manifests, &away).unwrap();
+    let app = start(&config).await;
+    published(&app).await;
+    assert_eq!(model(&app), before);
+    let answer = http::get(app.admin, "/readyz").await;
+    assert_eq!((answer.status, &answer.json()["degraded"]), (200, &Value::Bool(true)), "{}", answer.body);
+    assert!(answer.json()["concerns"].to_string().contains("demo:secrets/v1"), "{}", answer.body);
+    let shown = http::get(app.admin, "/api/v1/snapshot").await.json();
+    let types: Vec<Value> = shown["types"].as_array().unwrap().clone();
+    let secrets = types.iter().find(|of| of["name"] == "secrets").unwrap();
+    assert_eq!((&secrets["restored"], &secrets["bytes"]), (&Value::Null, &Value::from(0)), "{shown}");
+    let routes = types.iter().find(|of| of["name"] == "httproutes.gateway.networking.k8s.io").unwrap();
+    assert!(routes["restored"]["objects"].as_u64().unwrap() > 0, "{shown}");
+
+    // A certificate is wanted again, and is there as soon as its Secret is.
+    replace(&away.join("gateway.yaml"), &gateway);
+    std::fs::rename(&away, &manifests).unwrap();
+    wait_until("a certificate is shown", || !model(&app)["secrets"].as_array().unwrap().is_empty()).await;
+    wait_until("nothing is degraded", || app.factory.slots().iter().all(|slot| slot.sync.reason().is_none())).await;
     app.supervisor.shutdown(Duration::from_secs(5)).await;
 }
 

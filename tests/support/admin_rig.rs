@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate::admin::ready::Published;
+use tidegate::admin::snapshot::SnapshotStatus;
 use tidegate::admin::state::{LogLevel, Provider};
 use tidegate::admin::token::Key;
 use tidegate::admin::watches::WatchRegistry;
@@ -159,6 +160,7 @@ pub async fn mk_rig_with(watches: Watches) -> Rig {
     let model = Arc::new(Mutex::new(None));
     let statuses = Arc::new(Mutex::new(Vec::new()));
     let state = AdminState {
+        chaos: Default::default(),
         actors: Arc::new(supervisor.clone()),
         catalogue: shelf.clone(),
         problems: problems.clone(),
@@ -168,6 +170,7 @@ pub async fn mk_rig_with(watches: Watches) -> Rig {
         model: provider(&model),
         statuses: provider(&statuses),
         proxies: Arc::new(|| json!({ "items": [{ "node": "envoy-1" }] })),
+        snapshot: Arc::new(SnapshotStatus::default),
         metrics: Arc::new(move || metrics::render(&handle)),
         watches: registry.clone(),
         log: Arc::new(Level(Mutex::new("info".to_owned()))),

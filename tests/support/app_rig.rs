@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tidegate::app::{App, Hooks};
 use tidegate::builder::Tidegate;
-use tidegate::config::{Config, Directory, Loader, Registry, Section, SourceConfig};
+use tidegate::config::{BackendRange, Config, Directory, Loader, Registry, Section, SourceConfig};
 use tidegate_actors::env::Env;
 
 /// A config for tests: free ports, everything below one folder.
@@ -20,6 +20,7 @@ pub fn mk_config(folder: &Path) -> Config {
     std::fs::create_dir_all(&manifests).unwrap();
     let mut config = Config { data_dir: folder.join("data"), ..Config::default() };
     config.sources = vec![mk_source("demo", "directory", &manifests)];
+    config.gateway.allow_backends = vec![BackendRange::Loopback];
     config.admin.address.set_port(0);
     config.xds.address.set_port(0);
     config
@@ -52,7 +53,8 @@ pub async fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// The text of a config file: free ports, and the directory `manifests`. More sources may follow.
-pub const BASE: &str = "admin: {address: 127.0.0.1:0}\nxds: {address: 127.0.0.1:0}\nsources:\n\
+pub const BASE: &str = "admin: {address: 127.0.0.1:0}\nxds: {address: 127.0.0.1:0}\n\
+                        gateway: {allow_backends: [loopback]}\nsources:\n\
                         - {name: demo, kind: directory, path: manifests}\n";
 
 /// What reads a config file without anything that is another binary's.

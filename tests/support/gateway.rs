@@ -11,7 +11,7 @@ use http_body_util::Full;
 use tempfile::TempDir;
 use tidegate::app::{App, Hooks};
 use tidegate::builder::Tidegate;
-use tidegate::config::{Config, Directory, Section, SourceConfig, Switch};
+use tidegate::config::{BackendRange, Config, Directory, Section, SourceConfig, Switch};
 use tidegate::demo::echo::{EchoBackend, RunningEcho};
 use tidegate::proxy::bootstrap::AdminAddress;
 use tidegate::proxy::envoy_admin::{EnvoyAdmin, EnvoyState};
@@ -47,6 +47,8 @@ impl Setup {
         let mut config = Config { data_dir: folder.path().join("data"), ..Config::default() };
         let section = Section::new(Directory::new(manifests));
         config.sources = vec![SourceConfig { name: "files".into(), kind: "directory".into(), section }];
+        // The tests' backends are on this machine.
+        config.gateway.allow_backends = vec![BackendRange::Loopback];
         config.admin.address.set_port(0);
         config.xds.address.set_port(0);
         let [http, https, admin] = free_ports();

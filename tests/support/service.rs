@@ -16,6 +16,8 @@ pub struct Service {
     child: Child,
     arguments: Vec<String>,
     variables: Vec<(&'static str, String)>,
+    /// Runs in the process before it is the binary's.
+    script: String,
     data_dir: PathBuf,
     /// What it says is in this folder: `out` and `err`.
     folder: PathBuf,
@@ -34,14 +36,30 @@ impl Service {
         folder: &Path,
         data_dir: &Path,
     ) -> Self {
+        Self::start_as("", arguments, variables, folder, data_dir)
+    }
+
+    /// The same after a piece of shell script, in the process that it changes.
+    pub fn start_after(script: &str, arguments: &[&str], folder: &Path, data_dir: &Path) -> Self {
+        Self::start_as(script, arguments, Vec::new(), folder, data_dir)
+    }
+
+    fn start_as(
+        script: &str,
+        arguments: &[&str],
+        variables: Vec<(&'static str, String)>,
+        folder: &Path,
+        data_dir: &Path,
+    ) -> Self {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
-        let child = spawn(&arguments, &variables, folder);
-        Self { child, arguments, variables, data_dir: data_dir.to_owned(), folder: folder.to_owned() }
+        let child = spawn(script, &arguments, &variables, folder);
+        let (script, data_dir, folder) = (script.to_owned(), data_dir.to_owned(), folder.to_owned());
+        Self { child, arguments, variables, script, data_dir, folder }
     }
 
     /// Starts it once more, after it has ended.
     pub fn start_again(&mut self) {
-        self.child = spawn(&self.arguments, &self.variables, &self.folder);
+        self.child = spawn(&self.script, &self.arguments, &self.variables, &self.folder);
     }
 
     /// Its process.
@@ -95,12 +113,19 @@ impl Service {
     }
 }
 
-fn spawn(arguments: &[String], variables: &[(&'static str, String)], folder: &Path) -> Child {
+fn spawn(script: &str, arguments: &[String], variables: &[(&'static str, String)], folder: &Path) -> Child {
     let file = |name: &str| {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(folder.join(name));
         file.expect("a file for what it says")
     };
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    let binary = env!("CARGO_BIN_EXE_tidegate");
+    let mut command = if script.is_empty() {
+        Command::new(binary)
+    } else {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{script}\nexec \"$0\" \"$@\""), binary]);
+        command
+    };
     command.args(arguments).current_dir(folder).process_group(0).stdin(Stdio::null());
     command.envs(variables.iter().map(|(name, value)| (name, value)));
     command.stdout(file("out")).stderr(file("err")).spawn().expect("a started tidegate")

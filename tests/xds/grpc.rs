@@ -188,7 +188,17 @@ async fn limits_are_kept_and_say_which_they_are() {
     server.until("there is room again", |server| server.publisher.clients().is_empty()).await;
     let mut second = DeltaClient::start(server.address, mk_node(&"x".repeat(2_000), None)).await;
     second.subscribe(Kind::Cluster, &[]).await;
-    assert_eq!(second.try_next().await.unwrap_err().code(), Code::OutOfRange);
+    let status = second.try_next().await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert!(status.message().contains("xds.max_request_size"), "{status}");
+    server.until("there is room again", |server| server.publisher.clients().is_empty()).await;
+    // The same in the middle of a stream, where nothing is lost but that stream.
+    let mut third = DeltaClient::start(server.address, mk_node("one", None)).await;
+    third.subscribe(Kind::Endpoints, &["a"]).await;
+    third.step(|_| false).await;
+    third.subscribe(Kind::Endpoints, &[&"x".repeat(2_000)]).await;
+    let status = third.try_next().await.unwrap_err();
+    assert!(status.message().contains("xds.max_request_size"), "{status}");
 }
 
 #[tokio::test]

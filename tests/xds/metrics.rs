@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use prost::Message as _;
 use tidegate::admin::metrics::{recorder, render};
 use tidegate::publish::xds::{Kind, Options};
+use tidegate_actors::problem::{Problem, Problems, Serving};
 use tokio::time::Instant;
 
 use crate::Server;
@@ -108,4 +109,37 @@ async fn who_is_refused_is_counted_with_the_reason() {
     unscoped.subscribe(Kind::Cluster, &[]).await;
     unscoped.try_next().await.unwrap_err();
     assert_eq!(refused("scope"), 1.0);
+
+    let options = Options { max_subscriptions: 1, max_request_bytes: 1_000, ..Options::default() };
+    let server = Server::with(options).await;
+    server.apply(Update::to(1));
+    for (reason, names) in [("subscriptions", vec!["a", "b"]), ("request_size", vec![&*"x".repeat(2_000)])] {
+        let mut greedy = DeltaClient::start(server.address, mk_node("one", None)).await;
+        greedy.subscribe(Kind::Endpoints, &names).await;
+        greedy.try_next().await.unwrap_err();
+        assert_eq!(refused(reason), 1.0, "{reason}");
+    }
+}
+
+#[test]
+fn problems_are_counted_by_what_found_them() {
+    let recorder = recorder().unwrap();
+    let metrics = recorder.handle();
+    let _recording = ::metrics::set_default_local_recorder(&recorder);
+    let problems = Problems::default();
+    let problem = |reason: &str| Problem {
+        place: String::new(),
+        object: None,
+        field: String::new(),
+        reason: reason.to_owned(),
+        serving: Serving::Nothing,
+    };
+    for (scope, id) in [("source/a", "1"), ("source/a", "2"), ("source/b", "1"), ("sources", "1"), ("xds/one", "1")] {
+        problems.set(scope, id, problem("it is too large"));
+    }
+    let count = |by: &str| value(&metrics, &format!("tidegate_problems{{by=\"{by}\"}}"));
+    assert_eq!((count("source"), count("sources"), count("xds")), (3.0, 1.0, 1.0));
+    problems.clear("source/a", "2");
+    problems.replace("xds/one", []);
+    assert_eq!((count("source"), count("xds")), (2.0, 0.0));
 }

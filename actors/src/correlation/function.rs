@@ -12,6 +12,9 @@ use crate::env::Fault;
 use crate::problem::{Problem, Serving};
 use crate::{Map, Set};
 
+/// What the scopes of problems begin with that say that a function cannot compute with an input.
+pub(crate) const PROBLEMS: &str = "correlation/";
+
 /// What a function returns: any number of keyed outputs, or why this input is quarantined.
 pub(super) type Outcome<K, V> = Result<Vec<(K, V)>, String>;
 
@@ -127,7 +130,7 @@ where
 
     /// Scope and name of the problem that an input has when it is quarantined.
     fn problem_of(&self, key: &K) -> (String, String) {
-        (format!("correlation/{}", self.name), format!("{key:?}"))
+        (format!("{PROBLEMS}{}", self.name), format!("{key:?}"))
     }
 
     /// Takes back that an input is quarantined, if it is.
@@ -219,7 +222,7 @@ where
     F: Fn(&mut Ctx<'_>, &K, &Arc<V>) -> Outcome<OK, O> + Send + 'static,
 {
     fn problem_scope(&self) -> Option<String> {
-        Some(format!("correlation/{}", self.name))
+        Some(format!("{PROBLEMS}{}", self.name))
     }
 
     fn has_work(&self, world: &World) -> bool {

@@ -31,6 +31,7 @@ mod watch;
 pub use actor::{Correlation, Gate};
 pub use collection::{Collection, Key, Value};
 pub use ctx::Ctx;
+pub(crate) use function::PROBLEMS;
 pub use graph::{CommitStats, Graph};
 pub use index::Index;
 pub use input::{StorePort, Subscribe};

@@ -7,6 +7,7 @@ use super::collection::{Collection, State};
 use super::graph::{Node, World, panic_text};
 use crate::id::{Name, ObjectKey, ObjectRef, ResourceType};
 use crate::object::Object;
+use crate::parallel;
 use crate::problem::{FieldError, Problem, Serving};
 use crate::{Map, Set};
 
@@ -54,7 +55,7 @@ impl<V: View> ViewNode<V> {
         Self { output, resource_type, incoming: Vec::new(), failing: Set::default(), errors: None }
     }
 
-    fn parse(&self, object: &Object) -> Result<V, Vec<FieldError>> {
+    fn parse(object: &Object) -> Result<V, Vec<FieldError>> {
         catch_unwind(AssertUnwindSafe(|| V::parse(object))).unwrap_or_else(|panic| {
             let reason = format!("reading it panicked: {}", panic_text(&*panic));
             Err(vec![FieldError { path: String::new(), reason }])
@@ -140,11 +141,12 @@ impl<V: View> Node for ViewNode<V> {
                 deleted.insert(key);
             }
         }
-        for (at, (key, object)) in incoming.iter().enumerate() {
-            if latest.get(key) != Some(&at) {
-                continue;
-            }
-            let (new, error) = match object.as_ref().map(|object| (object, self.parse(object))) {
+        let mut wanted: Vec<usize> = latest.into_values().collect();
+        wanted.sort_unstable();
+        let read = |at: &usize| incoming[*at].1.as_ref().map(|object| (object, Self::parse(object)));
+        for (at, read) in wanted.iter().zip(parallel::map(&wanted, read)) {
+            let key = &incoming[*at].0;
+            let (new, error) = match read {
                 Some((object, Err(errors))) => {
                     let held = world.with(self.output, |state| state.get(key).cloned());
                     // What was deleted and created again is another object: the old one's version is not its last good.

@@ -2,7 +2,7 @@
 //! thread use it for small files only, or through [`Env::on_disk`](super::Env::on_disk).
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -37,6 +37,35 @@ pub trait DiskFile: Send + 'static {
 pub trait Disk: Send + Sync + 'static {
     /// The whole content of a file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// The same of a file below a directory that somebody else may write to: at most `limit` bytes, and an error if a
+    /// link leads out of the directory, or if it is no plain file.
+    fn read_below(&self, directory: &Path, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        self.real_path_below(directory, path)?;
+        let content = self.read(path)?;
+        if content.len() as u64 > limit { Err(too_large(limit)) } else { Ok(content) }
+    }
+
+    /// A path with all links followed.
+    fn real_path(&self, path: &Path) -> io::Result<PathBuf> {
+        Ok(path.to_owned())
+    }
+
+    /// The same of a path below a directory; an error if a link leads out of it.
+    fn real_path_below(&self, directory: &Path, path: &Path) -> io::Result<PathBuf> {
+        let mut real = self.real_path(path)?;
+        if real.starts_with(self.real_path(directory)?) {
+            return Ok(real);
+        }
+        // Once more: the directory may be a link itself, which was just then made to lead to another one.
+        let directory = self.real_path(directory)?;
+        real = self.real_path(path)?;
+        if real.starts_with(directory) {
+            return Ok(real);
+        }
+        let reason = format!("a link leads out of the directory, to {}", real.display());
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, reason))
+    }
 
     /// Replaces a file so that a reader, or a crash, sees the old content or the new and nothing between.
     /// `mode` is the file's Unix permission bits.
@@ -93,6 +122,21 @@ pub struct SystemDisk;
 impl Disk for SystemDisk {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         fs::read(path)
+    }
+
+    fn read_below(&self, directory: &Path, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        // Nothing of this path is a link now; and should one become a link at this very moment, it is not followed.
+        let file = open_without_links(&self.real_path_below(directory, path)?)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no plain file"));
+        }
+        let mut content = Vec::new();
+        file.take(limit.saturating_add(1)).read_to_end(&mut content)?;
+        if content.len() as u64 > limit { Err(too_large(limit)) } else { Ok(content) }
+    }
+
+    fn real_path(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::canonicalize(path)
     }
 
     fn write_atomically(&self, path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
@@ -163,6 +207,29 @@ impl DiskFile for fs::File {
     fn sync(&mut self) -> io::Result<()> {
         self.sync_data()
     }
+}
+
+fn too_large(limit: u64) -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more bytes than the limit of {limit}"))
+}
+
+/// Opens a file for reading if no part of its path is a link, without waiting for whoever would write to a pipe.
+fn open_without_links(path: &Path) -> io::Result<fs::File> {
+    use rustix::fs::OFlags;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{CWD, Mode, ResolveFlags, openat2};
+        use rustix::io::Errno;
+        match openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+            Ok(opened) => return Ok(opened.into()),
+            // An old kernel, or a sandbox that does not know the call.
+            Err(Errno::NOSYS | Errno::PERM) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let opened = rustix::fs::open(path, flags | OFlags::NOFOLLOW, rustix::fs::Mode::empty())?;
+    Ok(opened.into())
 }
 
 fn entry_of(path: PathBuf, meta: &fs::Metadata) -> DiskEntry {

@@ -11,6 +11,10 @@ pub enum Fault {
     Delay(Duration),
     /// Deliver it twice.
     Duplicate,
+    /// Let the next thing overtake it.
+    Reorder,
+    /// Damage it on the way, so that nobody can read it.
+    Corrupt,
     /// Lose it, as the network or a crash would.
     Drop,
     /// Fail with this text.
@@ -22,7 +26,8 @@ pub enum Fault {
 }
 
 /// Decides about faults. Places are paths: `port/NAME/send`, `port/NAME/receive`, `source/NAME/TYPE/open`,
-/// `source/NAME/TYPE/event`, `disk/write`, `correlate/NAME`, `publish/NAME`.
+/// `source/NAME/TYPE/event`, `disk/write`, `correlate/NAME`, `publish/NAME`, and `net/connect`, `net/accept`, `net/up`, `net/down` of
+/// a network in memory. Where a fault means nothing (nobody can reorder a connect), it does nothing.
 pub trait Faults: Send + Sync + 'static {
     /// The fault for what passes `place` now.
     fn at(&self, place: &str) -> Fault;

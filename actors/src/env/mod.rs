@@ -5,12 +5,14 @@
 
 mod clock;
 mod disk;
+mod fault_plan;
 mod faults;
 mod net;
 mod rng;
 
 pub use clock::{Clock, SystemClock};
 pub use disk::{Disk, DiskEntry, DiskFile, SystemDisk};
+pub use fault_plan::{FaultPlan, FaultRule};
 pub use faults::{Fault, Faults, NoFaults};
 pub use net::{Connection, Listener, Net, SystemNet};
 pub use rng::{Rng, SeededRng};

@@ -30,6 +30,11 @@ pub trait Net: Send + Sync + 'static {
 
     /// Listens on an address.
     async fn listen(&self, address: SocketAddr) -> io::Result<Box<dyn Listener>>;
+
+    /// Whether it has Unix sockets beside; a network in memory has none.
+    fn has_unix(&self) -> bool {
+        true
+    }
 }
 
 /// The machine's network.

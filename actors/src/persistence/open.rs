@@ -34,9 +34,10 @@ impl Found {
 }
 
 impl Opened {
-    pub async fn new(env: &Env, options: &PersistenceOptions) -> Result<Self, PersistenceError> {
+    /// And the files that were set aside before.
+    pub async fn new(env: &Env, options: &PersistenceOptions) -> Result<(Self, Vec<PathBuf>), PersistenceError> {
         let directory = options.directory.clone();
-        let files = env.on_disk(move |disk| look(disk, &directory)).await?;
+        let (files, aside) = env.on_disk(move |disk| look(disk, &directory)).await?;
         let read_ahead = |path: PathBuf| {
             let (of, disk, sealer) = (path.clone(), env.clone(), options.sealer.clone());
             let reading = async move { disk.on_disk(move |disk| load(disk, &of, sealer.as_ref())).await };
@@ -50,7 +51,7 @@ impl Opened {
             };
             (path, Found(reading.boxed()))
         };
-        Ok(Self { found: files.into_iter().map(read_ahead).collect() })
+        Ok((Self { found: files.into_iter().map(read_ahead).collect() }, aside))
     }
 
     pub fn take(&mut self, path: &Path) -> Option<Found> {
@@ -63,21 +64,23 @@ impl Opened {
     }
 }
 
-/// Makes the directory, clears away what was never finished, and names the files.
-fn look(disk: &dyn Disk, directory: &Path) -> Result<Vec<PathBuf>, PersistenceError> {
+/// Makes the directory, clears away what was never finished, and names the files: those to be read, and those that were
+/// set aside.
+fn look(disk: &dyn Disk, directory: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), PersistenceError> {
     let path = || directory.to_owned();
     disk.create_dir(directory).map_err(|source| PersistenceError::Make { path: path(), source })?;
     let entries = disk.list(directory).map_err(|source| PersistenceError::List { path: path(), source })?;
-    let mut files = Vec::new();
+    let (mut files, mut aside) = (Vec::new(), Vec::new());
     for entry in entries.into_iter().filter(|entry| !entry.is_dir && entry.special.is_none()) {
         match entry.path.extension().and_then(|extension| extension.to_str()) {
             Some(EXTENSION) => files.push(entry.path),
             // One that cannot be removed is replaced when its time comes.
             Some("fresh") => drop(disk.remove(&entry.path)),
+            _ if number(&entry.path).is_some() => aside.push(entry.path),
             _ => {}
         }
     }
-    Ok(files)
+    Ok((files, aside))
 }
 
 fn load(disk: &dyn Disk, path: &Path, sealer: Option<&Arc<dyn Sealer>>) -> Result<Content, Unusable> {

@@ -12,6 +12,8 @@ use super::frame::{FRAME, Frame, PRELUDE, Prelude, Role, VERSION};
 use super::read::Tail;
 use super::record::{Header, Position, size};
 use super::seal::{Sealer, Treatment};
+use super::status::Figures;
+use super::suspects::{Poison, Suspects};
 use crate::Set;
 use crate::env::{Disk, DiskFile};
 use crate::id::ObjectKey;
@@ -36,6 +38,8 @@ pub(super) struct Files {
     mirror: Set<Keyed>,
     /// Objects whose newest version is of no use, so that the one before it is kept.
     held_back: Set<ObjectKey>,
+    /// Those of which that may yet turn out.
+    suspects: Suspects,
     /// Keys that differ from what the file holds.
     dirty: Set<ObjectKey>,
     /// The mirror is what was found; what was told since may leave out what came and went in between.
@@ -45,6 +49,8 @@ pub(super) struct Files {
     written: Option<Position>,
     file: Option<Box<dyn DiskFile>>,
     tail: Tail,
+    /// There is no file because of how the type is to be treated.
+    left_out: bool,
 }
 
 /// What was done to a file.
@@ -63,12 +69,14 @@ impl Files {
             treatment,
             mirror: Set::default(),
             held_back: Set::default(),
+            suspects: Suspects::default(),
             dirty: Set::default(),
             unchecked: false,
             position: Position::default(),
             written: None,
             file: None,
             tail,
+            left_out: false,
         }
     }
 
@@ -120,11 +128,16 @@ impl Files {
                     self.held_back.insert(key.clone());
                     return;
                 }
+                match same.cloned() {
+                    Some(before) => self.suspects.add(key, before),
+                    None => self.suspects.forget(key),
+                }
                 self.held_back.remove(key);
                 self.mirror.replace(new);
             }
             None => {
                 self.held_back.remove(key);
+                self.suspects.forget(key);
                 if self.mirror.take(key).is_none() {
                     return;
                 }
@@ -133,9 +146,32 @@ impl Files {
         self.dirty.insert(key.clone());
     }
 
+    /// Looks whether somebody cannot compute with what came lately, whose versions before are kept then; `held` is
+    /// what the store holds of an object.
+    pub fn judge(&mut self, poison: &Poison<'_>, held: impl Fn(&ObjectKey) -> Option<Arc<Object>>) {
+        if self.suspects.is_empty() {
+            return;
+        }
+        let (instead, free) = self.suspects.judge(poison);
+        for before in instead {
+            self.dirty.insert(before.0.key().clone());
+            self.mirror.replace(before);
+        }
+        for (key, object) in free.into_iter().filter_map(|key| held(&key).map(|object| (key, object))) {
+            self.mirror.replace(Keyed(object));
+            self.dirty.insert(key);
+        }
+        self.reached(self.position.clone());
+    }
+
+    /// Whether another look is due although nothing may change.
+    pub fn has_suspects(&self) -> bool {
+        self.suspects.are_open()
+    }
+
     /// Up to where the changes go that were taken in.
     pub fn reached(&mut self, mut position: Position) {
-        if !self.held_back.is_empty() {
+        if self.held_back() > 0 {
             // What is held back is told again by a list only.
             position.cursor = None;
         }
@@ -156,6 +192,16 @@ impl Files {
     /// How long the file is.
     pub fn length(&self) -> u64 {
         if self.written.is_some() { self.tail.length } else { 0 }
+    }
+
+    /// Of how many objects an earlier version is kept.
+    fn held_back(&self) -> usize {
+        self.held_back.len() + self.suspects.caught()
+    }
+
+    /// What is said of it.
+    pub fn figures(&self) -> Figures {
+        Figures { bytes: self.length(), left_out: self.left_out, held_back: self.held_back() }
     }
 
     /// Writes what the file lacks; it may have so many bytes.
@@ -192,6 +238,7 @@ impl Files {
             self.append(disk, sealer).inspect_err(|_| self.file = None)?;
         }
         drop(written);
+        self.left_out = false;
         self.dirty.clear();
         self.written = Some(self.position.clone());
         let bytes = if anew { self.tail.length } else { self.tail.length - before };
@@ -211,7 +258,7 @@ impl Files {
         self.remove(disk)?;
         self.dirty.clear();
         self.written = Some(self.position.clone());
-        self.tail.closed = true;
+        (self.tail.closed, self.tail.length, self.left_out) = (true, 0, true);
         Ok(Done::default())
     }
 

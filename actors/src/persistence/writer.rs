@@ -8,8 +8,10 @@ use std::time::Duration;
 use super::record::Position;
 use super::slot::Done;
 use super::{Persistence, Slot};
+use crate::Set;
+use crate::correlation;
 use crate::env::Fault;
-use crate::id::Name;
+use crate::id::{Name, ObjectKey, ObjectRef};
 use crate::supervisor::{BoxError, ChildSpec, TaskContext};
 
 /// A file that fails is tried again after so long at the latest.
@@ -55,6 +57,7 @@ impl Persistence {
         let mut wait = shared.options.cursors;
         let slots: Vec<Arc<Slot>> = shared.slots.lock().values().cloned().collect();
         let (mut behind, mut failing) = (false, None);
+        let poison: Set<ObjectRef> = shared.problems.objects(correlation::PROBLEMS).collect();
         for slot in slots {
             let now = shared.env.clock.now();
             let until = slot.failure.lock().until.filter(|until| *until > now);
@@ -63,7 +66,10 @@ impl Persistence {
                 failing = failing.or_else(|| shared.status.lock().failing.get(&slot.path).cloned());
                 continue;
             }
-            let written = self.write(&slot, context).await;
+            let written = self.write(&slot, &poison, context).await;
+            if slot.files.try_lock().is_some_and(|files| files.has_suspects()) {
+                wait = wait.min(shared.options.gather);
+            }
             let mut failure = slot.failure.lock();
             match written {
                 Ok(done) => {
@@ -102,7 +108,7 @@ impl Persistence {
         wait
     }
 
-    async fn write(&self, slot: &Arc<Slot>, context: &TaskContext) -> io::Result<Done> {
+    async fn write(&self, slot: &Arc<Slot>, poison: &Set<ObjectRef>, context: &TaskContext) -> io::Result<Done> {
         let shared = &self.shared;
         {
             // A writer that was killed may still be at it; the next round has another look.
@@ -124,15 +130,19 @@ impl Persistence {
                     break;
                 }
             }
+            let of = slot.informer.resource_type();
+            let is_poison =
+                |key: &ObjectKey| poison.contains(&ObjectRef { resource_type: of.clone(), key: key.clone() });
+            files.judge(&is_poison, |key| slot.informer.lister().get(key));
             if !files.is_behind() {
                 return Ok(Done::default());
             }
         }
         match shared.env.fault(|| "disk/write".to_owned()) {
-            Fault::None | Fault::Duplicate => {}
+            Fault::None | Fault::Duplicate | Fault::Reorder => {}
             Fault::Delay(wait) => shared.env.clock.sleep(wait).await,
             Fault::Stall => std::future::pending().await,
-            Fault::Drop => return Err(io::Error::other("injected")),
+            Fault::Drop | Fault::Corrupt => return Err(io::Error::other("injected")),
             Fault::Error(reason) | Fault::Panic(reason) => return Err(io::Error::other(reason)),
         }
         let slots: Vec<Arc<Slot>> = shared.slots.lock().values().cloned().collect();
@@ -140,7 +150,12 @@ impl Persistence {
         let others: u64 = others.filter_map(|other| Some(other.files.try_lock()?.length())).sum();
         let room = shared.options.max_bytes.saturating_sub(others);
         let (of, sealer, salt) = (slot.clone(), shared.options.sealer.clone(), shared.env.rng.next_u64());
-        let writing = shared.env.on_disk(move |disk| of.files.lock().write(disk, sealer.as_deref(), salt, room));
+        let writing = shared.env.on_disk(move |disk| {
+            let mut files = of.files.lock();
+            let written = files.write(disk, sealer.as_deref(), salt, room);
+            *of.figures.lock() = files.figures();
+            written
+        });
         tokio::pin!(writing);
         tokio::select! {
             biased;

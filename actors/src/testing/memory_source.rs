@@ -30,6 +30,17 @@ struct Content {
     cuts: u64,
     /// How many changes a watch can be behind before its cursor has expired.
     window: usize,
+    /// What readers are served instead of the present, since somebody said so.
+    past: Option<Past>,
+    /// What [`MemorySource::serve_past`] would serve.
+    marked: Past,
+}
+
+/// The state at some revision.
+#[derive(Clone, Default)]
+struct Past {
+    revision: u64,
+    objects: BTreeMap<ResourceType, BTreeMap<ObjectKey, Arc<Object>>>,
 }
 
 #[derive(Default)]
@@ -44,7 +55,14 @@ struct OfType {
 impl MemorySource {
     /// A source without any types; types that were never added are absent.
     pub fn new(name: &str) -> Self {
-        let content = Content { types: BTreeMap::new(), revision: 0, cuts: 0, window: 1_000 };
+        let content = Content {
+            types: BTreeMap::new(),
+            revision: 0,
+            cuts: 0,
+            window: 1_000,
+            past: None,
+            marked: Past::default(),
+        };
         Self { name: name.into(), content: Arc::new(Mutex::new(content)), stirred: Arc::default() }
     }
 
@@ -140,6 +158,24 @@ impl MemorySource {
         });
     }
 
+    /// Remembers the state that there is now: the past that [`serve_past`](Self::serve_past) goes back to.
+    pub fn mark(&self) {
+        let content = &mut *self.content.lock();
+        let objects = content.types.iter().map(|(of, held)| (of.clone(), held.objects.clone()));
+        content.marked = Past { revision: content.revision, objects: objects.collect() };
+    }
+
+    /// Readers are served what was marked last, as by a replica that is behind or a backup that was restored: a list
+    /// has the objects of then, a watch ends there, and a cursor from later is unknown. What it holds goes on.
+    pub fn serve_past(&self) {
+        self.change(|content| content.past = Some(content.marked.clone()));
+    }
+
+    /// Readers are served the present again.
+    pub fn serve_present(&self) {
+        self.change(|content| content.past = None);
+    }
+
     /// What it holds of a type, by key.
     pub fn objects(&self, resource_type: &ResourceType) -> BTreeMap<ObjectKey, Arc<Object>> {
         let content = self.content.lock();
@@ -208,12 +244,22 @@ impl Watching {
             Ok(of_type) => of_type,
             Err(error) => return self.ready.push_back(Err(error)),
         };
+        let now = content.past.as_ref().map_or(content.revision, |past| past.revision);
         match self.told {
             None => {
-                let objects = of_type.objects.values().map(|object| Ok(SourceEvent::InitApply(object.clone())));
+                let none = BTreeMap::new();
+                let objects = match &content.past {
+                    Some(past) => past.objects.get(&self.resource_type).unwrap_or(&none),
+                    None => &of_type.objects,
+                };
+                let objects = objects.values().map(|object| Ok(SourceEvent::InitApply(object.clone())));
                 self.ready.push_back(Ok(SourceEvent::Init));
                 self.ready.extend(objects);
-                self.ready.push_back(Ok(SourceEvent::InitDone(Cursor(content.revision.to_string().into()))));
+                self.ready.push_back(Ok(SourceEvent::InitDone(Cursor(now.to_string().into()))));
+            }
+            Some(told) if told > now => {
+                let reason = format!("revision {told} is not known here, the newest is {now}");
+                return self.ready.push_back(Err(SourceError::Relist { reason }));
             }
             Some(told) if told < of_type.expired => {
                 let reason = format!("revision {told} has expired");
@@ -223,7 +269,7 @@ impl Watching {
                 if std::mem::take(&mut self.greets) {
                     self.ready.push_back(Ok(SourceEvent::Bookmark(Cursor(told.to_string().into()))));
                 }
-                let news = of_type.log.iter().filter(|(revision, _)| *revision > told);
+                let news = of_type.log.iter().filter(|(revision, _)| *revision > told && *revision <= now);
                 // A bookmark after each, so that a watch that breaks in between repeats one event at the most.
                 for (revision, event) in news {
                     let cursor = Cursor(revision.to_string().into());
@@ -231,7 +277,7 @@ impl Watching {
                 }
             }
         }
-        self.told = Some(content.revision);
+        self.told = Some(now);
     }
 
     async fn next(mut self) -> Option<(Result<SourceEvent, SourceError>, Self)> {

@@ -1,23 +1,39 @@
 //! For tests of what is built on this crate: a source in memory, a fault plan, a disk in memory, a virtual clock,
 //! a probe, and a rig that runs a whole system seeded, in virtual time, on one thread.
 //!
+//! [`guide`] is a tutorial: start there.
+//!
 //! Law: one seed, one run. Nothing here asks the operating system for anything.
 
-mod fault_plan;
+mod campaign;
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 mod memory_disk;
+mod memory_net;
 mod memory_source;
+pub mod oracle;
+mod plan;
 mod probe;
 mod recorder;
 mod rig;
+pub mod sieve;
+mod trace;
 mod virtual_clock;
+pub mod wire;
 
-pub use fault_plan::{FaultPlan, FaultRule};
+pub use crate::env::{FaultPlan, FaultRule};
+pub use campaign::{Campaign, Failed, Scenario, Summary, number};
 pub use memory_disk::{MemoryDisk, Trouble};
+pub use memory_net::MemoryNet;
 pub use memory_source::MemorySource;
+pub use oracle::Violation;
+pub use plan::{Plan, shrink};
 pub use probe::{Mood, Probe, ProbeState, ProbeStep, ProbeTaps};
 pub use recorder::{Call, Recorder};
 pub use rig::Rig;
+pub use trace::{Keep, Trace};
 pub use virtual_clock::VirtualClock;
+pub use wire::WireProxy;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -10,12 +10,12 @@ use tidegate_actors::env::Fault;
 use tidegate_actors::handler::HandlerOptions;
 use tidegate_actors::informer::{Informer, RegisterOptions};
 use tidegate_actors::object::Object;
-use tidegate_actors::testing::{MemorySource, Mood, Probe, Recorder, Rig};
+use tidegate_actors::testing::{Keep, MemorySource, Mood, Probe, Recorder, Rig, Trace};
 use tokio::time::Instant;
 
 use super::check;
 use super::schedule::{ANCHOR, Place, SOURCES, Schedule, Step};
-use super::witness::{Depths, Overheard, Told, Trace};
+use super::witness::{Depths, Overheard, Told};
 use super::world::{self, Handles, KINDS, Kind, Spec, spec_of, version_of};
 
 /// A law that did not hold, and how.
@@ -79,7 +79,7 @@ pub fn run(seed: u64, print: bool) -> Outcome {
     if print {
         schedule.print();
     }
-    let (trace, depths) = (Trace::new(print), Depths::default());
+    let (trace, depths) = (Trace::new(if print { Keep::Print } else { Keep::Lines }), Depths::default());
     let (of_trace, of_depths) = (trace.clone(), depths.clone());
     let whole = move || {
         Rig::run(seed, async |rig| {

@@ -1,7 +1,6 @@
 //! What is seen from outside of an engine at work: what its sources told, what its ports held, what it logged.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use futures::StreamExt as _;
@@ -11,8 +10,6 @@ use tidegate_actors::id::{Name, ObjectKey, ResourceType};
 use tidegate_actors::source::{Cursor, Source, SourceEvent, SourceStream};
 use tidegate_actors::testing::MemorySource;
 use tokio::time::Instant;
-use tracing::field::{Field, Visit};
-use tracing::span;
 
 /// What a source told.
 #[derive(Default)]
@@ -97,70 +94,4 @@ impl metrics::Recorder for Depths {
     fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
         Histogram::noop()
     }
-}
-
-/// Everything that the engine logs and the suite notes, with its virtual time.
-#[derive(Clone)]
-pub struct Trace(Arc<Mutex<Inner>>);
-
-struct Inner {
-    start: Option<Instant>,
-    lines: Vec<String>,
-    print: bool,
-}
-
-impl Trace {
-    /// `print`: every line goes to standard error as well.
-    pub fn new(print: bool) -> Self {
-        Self(Arc::new(Mutex::new(Inner { start: None, lines: Vec::new(), print })))
-    }
-
-    /// Adds a line.
-    pub fn note(&self, line: &str) {
-        let inner = &mut *self.0.lock();
-        let now = Instant::now();
-        let at = now - *inner.start.get_or_insert(now);
-        let line = format!("{:>12.6} {line}", at.as_secs_f64());
-        if inner.print {
-            eprintln!("{line}");
-        }
-        inner.lines.push(line);
-    }
-
-    /// All lines.
-    pub fn lines(&self) -> Vec<String> {
-        self.0.lock().lines.clone()
-    }
-}
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let _ = write!(self.0, " {}={value:?}", field.name());
-    }
-}
-
-impl tracing::Subscriber for Trace {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target().starts_with("tidegate_actors")
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        let mut line = Line(event.metadata().target().to_owned());
-        event.record(&mut line);
-        self.note(&line.0);
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
 }

@@ -2,6 +2,8 @@
 
 mod actors;
 
+mod chaos;
+
 mod health;
 
 mod log;
@@ -15,33 +17,82 @@ mod watches;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::handler::Handler;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, put};
+use axum::routing::{MethodFilter, MethodRouter};
 
 use super::answer::Failure;
 use super::guard::{Hosts, check_host, check_token, deadline};
 use super::state::AdminState;
 
+/// A path with the methods that it takes; what serves it, and what is said of it, are one.
+struct Route {
+    path: &'static str,
+    methods: Vec<Method>,
+    handlers: MethodRouter<AdminState>,
+}
+
+fn at(path: &'static str) -> Route {
+    Route { path, methods: Vec::new(), handlers: MethodRouter::new() }
+}
+
+impl Route {
+    fn on<H: Handler<T, AdminState>, T: 'static>(mut self, method: Method, filter: MethodFilter, handler: H) -> Self {
+        self.methods.push(method);
+        self.handlers = self.handlers.on(filter, handler);
+        self
+    }
+
+    fn get<H: Handler<T, AdminState>, T: 'static>(self, handler: H) -> Self {
+        self.on(Method::GET, MethodFilter::GET, handler)
+    }
+
+    fn post<H: Handler<T, AdminState>, T: 'static>(self, handler: H) -> Self {
+        self.on(Method::POST, MethodFilter::POST, handler)
+    }
+
+    fn put<H: Handler<T, AdminState>, T: 'static>(self, handler: H) -> Self {
+        self.on(Method::PUT, MethodFilter::PUT, handler)
+    }
+
+    fn delete<H: Handler<T, AdminState>, T: 'static>(self, handler: H) -> Self {
+        self.on(Method::DELETE, MethodFilter::DELETE, handler)
+    }
+}
+
+fn table() -> Vec<Route> {
+    vec![
+        at("/livez").get(health::livez),
+        at("/readyz").get(health::readyz),
+        at("/metrics").get(health::metrics),
+        at("/api/v1/actors").get(actors::tree),
+        at("/api/v1/actors/{*path}").get(actors::subtree).post(actors::steer),
+        at("/api/v1/resources").get(resources::types),
+        at("/api/v1/resources/{type}").get(resources::list),
+        at("/api/v1/config").get(model::config),
+        at("/api/v1/problems").get(model::problems),
+        at("/api/v1/status").get(model::statuses),
+        at("/api/v1/proxies").get(model::proxies),
+        at("/api/v1/snapshot").get(model::snapshot),
+        at("/api/v1/watches").get(watches::list).post(watches::add),
+        at("/api/v1/watches/{name}/{version}").delete(watches::remove),
+        at("/api/v1/log").get(log::show).put(log::set),
+        at("/api/v1/chaos").get(chaos::show).post(chaos::strike).delete(chaos::heal),
+    ]
+}
+
+/// Every method and path that there is, as the router has them.
+pub fn routes() -> Vec<(Method, &'static str)> {
+    let methods = |route: Route| route.methods.into_iter().map(move |method| (method, route.path));
+    table().into_iter().flat_map(methods).collect()
+}
+
 /// All routes behind their guards.
 pub(super) fn router(state: AdminState, hosts: Hosts, body_limit: usize) -> Router {
     let key = state.key.clone();
-    Router::new()
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(health::metrics))
-        .route("/api/v1/actors", get(actors::tree))
-        .route("/api/v1/actors/{*path}", get(actors::subtree).post(actors::steer))
-        .route("/api/v1/resources", get(resources::types))
-        .route("/api/v1/resources/{type}", get(resources::list))
-        .route("/api/v1/config", get(model::config))
-        .route("/api/v1/problems", get(model::problems))
-        .route("/api/v1/status", get(model::statuses))
-        .route("/api/v1/proxies", get(model::proxies))
-        .route("/api/v1/watches", get(watches::list).post(watches::add))
-        .route("/api/v1/watches/{name}/{version}", axum::routing::delete(watches::remove))
-        .route("/api/v1/log", put(log::set).get(log::show))
-        .fallback(unknown)
+    let all = table().into_iter().fold(Router::new(), |all, route| all.route(route.path, route.handlers));
+    all.fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .with_state(state)
         .layer(DefaultBodyLimit::max(body_limit))
@@ -53,7 +104,7 @@ pub(super) fn router(state: AdminState, hosts: Hosts, body_limit: usize) -> Rout
 async fn unknown(uri: Uri) -> Failure {
     Failure::not_found(format!(
         "there is no {}; there are /livez, /readyz, /metrics and, under /api/v1, actors, resources, config, problems, \
-         status, proxies, watches and log",
+         status, proxies, snapshot, watches, log and chaos",
         uri.path()
     ))
 }

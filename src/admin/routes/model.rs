@@ -1,4 +1,4 @@
-//! `/api/v1/config`, `problems`, `status`, `proxies`: what others provide, shown.
+//! `/api/v1/config`, `problems`, `status`, `proxies`, `snapshot`: what others provide, shown.
 
 use axum::Json;
 use axum::extract::State;
@@ -11,6 +11,7 @@ use tidegate_actors::id::ObjectRef;
 use tidegate_actors::problem::Serving;
 
 use crate::admin::answer::Failure;
+use crate::admin::snapshot::SnapshotStatus;
 use crate::admin::state::AdminState;
 
 /// The model with its version as entity tag; 304 for who has it.
@@ -93,4 +94,8 @@ pub(super) async fn statuses(State(state): State<AdminState>) -> Json<Listing<Bo
 
 pub(super) async fn proxies(State(state): State<AdminState>) -> Json<Value> {
     Json((state.proxies)())
+}
+
+pub(super) async fn snapshot(State(state): State<AdminState>) -> Json<SnapshotStatus> {
+    Json((state.snapshot)())
 }

@@ -93,3 +93,38 @@ fn what_could_not_work_is_refused_with_its_remedy() {
         assert!(message.contains(part), "{message}");
     }
 }
+
+#[test]
+fn over_tls_a_proxy_shows_its_certificate_and_takes_only_the_name_that_it_connects_to_for_us() {
+    let tls = TlsOptions {
+        certificate: "/tls/tls.crt".into(),
+        key: "/tls/tls.key".into(),
+        ca: "/tls/ca.crt".into(),
+        san: None,
+    };
+    let mut options = mk_options();
+    let uri = "spiffe://cluster.local/ns/tidegate/sa/tidegate";
+    let cases = [
+        ("tidegate.tidegate.svc", None, ("DNS", "tidegate.tidegate.svc"), json!("tidegate.tidegate.svc")),
+        ("tidegate.tidegate.svc", Some(uri), ("URI", uri), json!("tidegate.tidegate.svc")),
+        ("192.0.2.1", None, ("IP_ADDRESS", "192.0.2.1"), Value::Null),
+    ];
+    for (host, san, (kind, name), sni) in cases {
+        options.xds = XdsAddress::Tcp { host: host.to_owned(), port: 18000 };
+        options.tls = Some(TlsOptions { san: san.map(str::to_owned), ..tls.clone() });
+        let socket = &mk_value(&options)["static_resources"]["clusters"][0]["transport_socket"];
+        assert_eq!(socket["name"], "envoy.transport_sockets.tls");
+        let context = &socket["typed_config"];
+        assert_eq!(context["sni"], sni);
+        let common = &context["common_tls_context"];
+        assert_eq!(common["tls_certificates"][0]["private_key"]["filename"], "/tls/tls.key");
+        assert_eq!(common["validation_context"]["trusted_ca"]["filename"], "/tls/ca.crt");
+        let matcher = json!([{ "san_type": kind, "matcher": { "exact": name } }]);
+        assert_eq!(common["validation_context"]["match_typed_subject_alt_names"], matcher);
+    }
+    let refused = |options: &BootstrapOptions| Bootstrap::new(options).unwrap_err().to_string();
+    options.tls = Some(TlsOptions { key: "tls.key".into(), ..tls.clone() });
+    assert!(refused(&options).contains("the TLS key, tls.key, is not an absolute path"), "{}", refused(&options));
+    options = BootstrapOptions { tls: Some(tls), ..mk_options() };
+    assert_eq!(Bootstrap::new(&options).unwrap_err(), BootstrapError::TlsOverSocket);
+}

@@ -3,18 +3,19 @@
 
 use std::sync::Arc;
 
+use futures::{Stream, StreamExt as _};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status};
 
+use super::admission::Standing;
 use super::cache::View;
 use super::hub::Hub;
 use super::kind::Kind;
 use super::protocol::Protocol;
 use super::report::Report;
 use super::rope::Rope;
-use super::scope::{METADATA_KEY, Scope};
 use super::session::Session;
 use super::status::{self, ClientStatus};
 
@@ -29,7 +30,7 @@ pub struct Seat {
 
 impl Seat {
     /// Takes a place, if there is one.
-    pub fn take(hub: &Arc<Hub>, protocol: &'static str, peer: String) -> Result<Self, Status> {
+    pub fn take(hub: &Arc<Hub>, protocol: &'static str, peer: &str, standing: &Standing) -> Result<Self, Status> {
         let id = hub.next_client();
         let mut clients = hub.clients.lock();
         let limit = hub.options.max_clients;
@@ -40,7 +41,8 @@ impl Seat {
         let status = ClientStatus {
             id,
             node: String::new(),
-            peer,
+            peer: peer.to_owned(),
+            identity: standing.identity().map(str::to_owned),
             protocol,
             gateways: None,
             connected_since: hub.env.clock.wall(),
@@ -69,13 +71,24 @@ impl Drop for Seat {
     }
 }
 
+/// What a client says, as it comes in.
+pub trait Inbound<R>: Stream<Item = Result<R, Status>> + Send + Unpin {}
+
+impl<R, S: Stream<Item = Result<R, Status>> + Send + Unpin> Inbound<R> for S {}
+
 /// Serves a client until it goes, errs, or the server stops.
-pub async fn run<P: Protocol>(seat: Seat, inbound: Streaming<P::Request>, outbox: Outbox, stop: CancellationToken) {
+pub async fn run<P: Protocol>(
+    seat: Seat,
+    standing: Standing,
+    inbound: impl Inbound<P::Request>,
+    outbox: Outbox,
+    stop: CancellationToken,
+) {
     let id = seat.id;
     let end = tokio::select! {
         biased;
         () = stop.cancelled() => Err(Status::unavailable("the control plane is stopping, please reconnect")),
-        end = serve::<P>(&seat, inbound, &outbox) => end,
+        end = serve::<P>(&seat, &standing, inbound, &outbox) => end,
     };
     match end {
         Ok(()) => tracing::info!(client = id, "an xDS client went"),
@@ -87,20 +100,17 @@ pub async fn run<P: Protocol>(seat: Seat, inbound: Streaming<P::Request>, outbox
     }
 }
 
-async fn serve<P: Protocol>(seat: &Seat, mut inbound: Streaming<P::Request>, outbox: &Outbox) -> Result<(), Status> {
+async fn serve<P: Protocol>(
+    seat: &Seat,
+    standing: &Standing,
+    mut inbound: impl Inbound<P::Request>,
+    outbox: &Outbox,
+) -> Result<(), Status> {
     let hub = &seat.hub;
     // The server counts every client that has connected, but only one that says who it is can be served.
     let Some(first) = first_request(hub, &mut inbound).await? else { return Ok(()) };
     let node = P::node(&first).ok_or_else(|| Status::invalid_argument("the first request must carry a node"))?;
-    let scope = match Scope::from_node(node).map_err(Status::invalid_argument)? {
-        Some(scope) => scope,
-        None if hub.options.allow_all => Scope::All,
-        None => {
-            metrics::counter!("tidegate_xds_refused_total", "reason" => "scope").increment(1);
-            let message = format!("the proxy names no Gateways: set {METADATA_KEY} in its node metadata");
-            return Err(Status::permission_denied(message));
-        }
-    };
+    let scope = standing.scope(node, hub.options.allow_all)?;
     let node = node.id.clone();
     seat.update(|status| (status.node, status.gateways) = (node.clone(), scope.names()));
     tracing::info!(client = seat.id, node, protocol = P::NAME, "an xDS client came");
@@ -115,16 +125,18 @@ async fn serve<P: Protocol>(seat: &Seat, mut inbound: Streaming<P::Request>, out
     };
     let mut changes = hub.changes();
     client.request(&first)?;
+    // A client that comes back names all that it has in it; that need not be held for as long as it stays.
+    drop(first);
     client.flush().await?;
     loop {
         let deadline = client.session.deadline();
         tokio::select! {
             biased;
-            request = inbound.message() => match request? {
+            request = inbound.next() => match request.transpose().map_err(|status| refusal(hub, status))? {
                 Some(request) => client.request(&request)?,
                 None => return Ok(()),
             },
-            _ = changes.changed() => client.session.on_change(&hub.cache.read(), hub.env.clock.now()),
+            () = changes.changed() => client.session.on_change(&hub.cache.read(), hub.env.clock.now()),
             () = sleep_until(deadline) => client.session.on_tick(&hub.cache.read(), hub.env.clock.now()),
         }
         client.flush().await?;
@@ -132,17 +144,30 @@ async fn serve<P: Protocol>(seat: &Seat, mut inbound: Streaming<P::Request>, out
 }
 
 /// A stream that says nothing holds a seat that others may need, so it has a deadline.
-async fn first_request<R>(hub: &Hub, inbound: &mut Streaming<R>) -> Result<Option<R>, Status> {
+async fn first_request<R>(hub: &Hub, inbound: &mut impl Inbound<R>) -> Result<Option<R>, Status> {
     let patience = hub.options.first_request;
     tokio::select! {
         biased;
-        first = inbound.message() => first,
+        first = inbound.next() => first.transpose().map_err(|status| refusal(hub, status)),
         () = hub.env.clock.sleep(patience) => {
             metrics::counter!("tidegate_xds_refused_total", "reason" => "silent").increment(1);
-            let message = format!("no request came within {patience:?} of the stream's beginning, please reconnect");
+            let message = format!(
+                "no request came within {patience:?} of the stream's beginning (xds.first_request_timeout), please reconnect"
+            );
             Err(Status::deadline_exceeded(message))
         }
     }
+}
+
+/// What a client is told whose request cannot be read: if that is its size, which limit it is.
+fn refusal(hub: &Hub, status: Status) -> Status {
+    if status.code() != Code::OutOfRange {
+        return status;
+    }
+    metrics::counter!("tidegate_xds_refused_total", "reason" => "request_size").increment(1);
+    let limit = hub.options.max_request_bytes;
+    let message = format!("a request is larger than the {limit} bytes that are allowed (xds.max_request_size)");
+    Status::resource_exhausted(message)
 }
 
 async fn sleep_until(deadline: Option<tokio::time::Instant>) {

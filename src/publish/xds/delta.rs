@@ -34,7 +34,7 @@ impl Session {
             }
         }
         for name in request.resource_names_subscribe.iter().filter(|name| *name != WILDCARD) {
-            self.subscribe(cache, kind, &Name::from(&**name), first);
+            self.subscribe(cache, kind, &cache.shared_name(kind, name), first);
         }
         if kind == Kind::Endpoints {
             self.renewed.clear();
@@ -66,7 +66,7 @@ impl Session {
             let version = Version::parse(version);
             let current = cache.get(kind, name, &self.view);
             let resource = current.filter(|current| Some(current.version) == version);
-            self.types[kind as usize].known.insert(Name::from(&**name), Known { version, resource });
+            self.types[kind as usize].known.insert(cache.shared_name(kind, name), Known { version, resource });
         }
     }
 

@@ -39,6 +39,10 @@ mod text;
 
 mod report;
 
+mod transport;
+
+mod admission;
+
 mod options;
 
 mod hub;
@@ -58,11 +62,15 @@ mod testing;
 
 mod local;
 
+mod attach;
+
 /// For the fuzz targets.
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 
+pub use admission::ClientRule;
+pub use attach::{Variant, Wire};
 pub use hub::XdsPublisher;
 pub use kind::Kind;
 pub use local::{LocalClient, Sent};
@@ -70,6 +78,8 @@ pub use options::Options;
 pub use rope::Rope;
 pub use scope::METADATA_KEY;
 pub use server::{ServerError, XdsServer};
+pub use service::METHODS;
 pub use session::{Violation, WARMING};
 pub use status::{ClientStatus, PublishedResource, TypeStatus};
 pub use text::{REDACTED, TextError, TextResource, document};
+pub use transport::{TlsError, TlsFiles};

@@ -4,11 +4,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::admission::ClientRule;
+use super::transport::TlsFiles;
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where to listen for TCP, if anywhere. There is no TLS: bind a loopback address.
+    /// Where to listen for TCP, if anywhere. Without [`tls`](Self::tls), a loopback address.
     pub tcp: Option<SocketAddr>,
+    /// TLS over TCP, by which clients have to prove who they are.
+    pub tls: Option<TlsFiles>,
+    /// What those may see. Who is in none of these is not let in.
+    pub clients: Vec<ClientRule>,
     /// Where to listen on a Unix socket, if anywhere. Only its owner may connect.
     pub unix: Option<PathBuf>,
     /// Whether a proxy that names no Gateways is sent all of them.
@@ -33,6 +40,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             tcp: None,
+            tls: None,
+            clients: Vec::new(),
             unix: None,
             allow_all: true,
             max_clients: 1_000,

@@ -2,26 +2,20 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::sync::Arc;
 
-use futures::{Stream, StreamExt as _, stream};
-use tidegate_actors::env::{Connection, Listener};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{UnixListener, UnixStream};
+use futures::Stream;
+use tidegate_actors::env::Listener;
+use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
-use tonic::transport::server::Connected;
 
 use super::hub::XdsPublisher;
-use super::service::{AdsService, Peer};
-
-/// After a failure to accept (usually: out of file descriptors), so as not to spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+use super::service::AdsService;
+use super::transport::{self, Io, Tls, TlsError};
 
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +36,18 @@ pub enum ServerError {
         /// Why.
         source: io::Error,
     },
+    /// Others could read along.
+    #[error("xDS carries private keys, and {address} (xds.address) is not a loopback address: set xds.tls")]
+    Plain {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// TLS cannot be had.
+    #[error("xDS cannot be served over TLS")]
+    Tls {
+        /// Why.
+        source: TlsError,
+    },
     /// Serving failed.
     #[error("the xDS server failed: {source}")]
     Serve {
@@ -54,30 +60,37 @@ pub enum ServerError {
 pub struct XdsServer {
     publisher: XdsPublisher,
     tcp: Option<Box<dyn Listener>>,
+    tls: Option<Arc<Tls>>,
     unix: Option<(UnixListener, PathBuf)>,
 }
 
 impl XdsServer {
     /// Opens the sockets that the publisher's options name.
     pub async fn bind(publisher: &XdsPublisher) -> Result<Self, ServerError> {
-        let options = &publisher.hub.options;
+        let hub = &publisher.hub;
+        let options = &hub.options;
+        let tls = options.tls.clone().map(|files| Tls::load(files, &hub.env, &hub.problems).map(Arc::new));
+        let tls = tls.transpose().map_err(|source| ServerError::Tls { source })?;
+        if let Some(address) = options.tcp.filter(|address| tls.is_none() && !address.ip().is_loopback()) {
+            return Err(ServerError::Plain { address });
+        }
         let tcp = match options.tcp {
             Some(address) => {
-                let listener = publisher.hub.env.net.listen(address).await;
+                let listener = hub.env.net.listen(address).await;
                 Some(listener.map_err(|source| ServerError::Tcp { address, source })?)
             }
             None => None,
         };
         let unix = match &options.unix {
             Some(path) => {
-                let listener = bind_unix(path).await;
+                let listener = transport::bind_unix(path).await;
                 let listener =
                     listener.map_err(|source| ServerError::Unix { path: path.display().to_string(), source })?;
                 Some((listener, path.clone()))
             }
             None => None,
         };
-        Ok(Self { publisher: publisher.clone(), tcp, unix })
+        Ok(Self { publisher: publisher.clone(), tcp, tls, unix })
     }
 
     /// Where it listens for TCP; tells the port when it was asked for port 0.
@@ -90,31 +103,20 @@ impl XdsServer {
         let hub = self.publisher.hub;
         let tasks = TaskTracker::new();
         let service = AdsService::new(hub.clone(), tasks.clone(), stop.clone());
+        let tls = self.tls;
         let tcp = self.tcp.map(|listener| {
-            let incoming = stream::unfold(listener, |mut listener| async {
-                let (connection, peer) = loop {
-                    match listener.accept().await {
-                        Ok(accepted) => break accepted,
-                        Err(error) => pause(&error).await,
-                    }
-                };
-                Some((Ok(Io { connection, peer: peer.to_string() }), listener))
-            });
-            serve(hub.options.clone(), service.clone(), incoming.boxed(), stop.clone())
+            let incoming = transport::tcp(listener, tls.clone(), &hub.env);
+            serve(hub.options.clone(), service.clone(), incoming, stop.clone())
         });
         let (unix, path) = self.unix.unzip();
-        let unix = unix.map(|listener| {
-            let incoming = stream::unfold(listener, |listener| async {
-                let connection = loop {
-                    match listener.accept().await {
-                        Ok((connection, _)) => break connection,
-                        Err(error) => pause(&error).await,
-                    }
-                };
-                Some((Ok(Io { connection: Box::new(connection), peer: "unix".to_owned() }), listener))
-            });
-            serve(hub.options.clone(), service.clone(), incoming.boxed(), stop.clone())
-        });
+        let unix =
+            unix.map(|listener| serve(hub.options.clone(), service.clone(), transport::unix(listener), stop.clone()));
+        let rotation = async {
+            match &tls {
+                Some(tls) => tls.follow().await,
+                None => std::future::pending().await,
+            }
+        };
         let both = futures::future::try_join_all(tcp.into_iter().chain(unix));
         let drained = async {
             stop.cancelled().await;
@@ -124,6 +126,7 @@ impl XdsServer {
             biased;
             result = both => result.map(|_| ()),
             () = drained => Ok(()),
+            () = rotation => Ok(()),
         };
         tasks.close();
         if let Some(path) = path {
@@ -151,56 +154,4 @@ fn serve(
             .await
             .map_err(|source| ServerError::Serve { source })
     })
-}
-
-async fn pause(error: &io::Error) {
-    tracing::warn!(%error, "xDS cannot accept a connection");
-    tokio::time::sleep(ACCEPT_PAUSE).await;
-}
-
-/// Takes over a socket that a dead process left behind, but none that somebody answers on.
-async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    if path.exists() {
-        if UnixStream::connect(path).await.is_ok() {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process answers on it"));
-        }
-        std::fs::remove_file(path)?;
-    }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
-}
-
-/// A connection as the transport takes it.
-struct Io {
-    connection: Box<dyn Connection>,
-    peer: String,
-}
-
-impl Connected for Io {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        Peer(self.peer.clone())
-    }
-}
-
-impl AsyncRead for Io {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.connection).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Io {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.connection).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.connection).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.connection).poll_shutdown(cx)
-    }
 }

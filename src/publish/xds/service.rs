@@ -15,19 +15,20 @@ use tonic::codegen::{Service, StdError};
 use tonic::server::{Grpc, NamedService, StreamingService};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::admission::Standing;
 use super::client::{self, Seat};
 use super::codec::RopeCodec;
 use super::hub::Hub;
 use super::kind::Kind;
 use super::protocol::{Delta, Protocol, StateOfTheWorld};
 use super::rope::Rope;
+use super::transport::Peer;
+
+/// All methods that are served, by path; what is not listed is not there, whatever else knows it.
+pub const METHODS: [&str; 2] = [DELTA, SOTW];
 
 const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 const SOTW: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
-
-/// Where a connection comes from; the transport puts it into every request.
-#[derive(Clone, Debug)]
-pub struct Peer(pub String);
 
 /// See the module.
 #[derive(Clone)]
@@ -69,12 +70,13 @@ where
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let service = self.clone();
         Box::pin(async move {
-            Ok(match request.uri().path() {
-                DELTA => {
+            let path = METHODS.into_iter().find(|path| *path == request.uri().path());
+            Ok(match path {
+                Some(DELTA) => {
                     let method = Method::<Delta>(service.clone(), PhantomData);
                     service.grpc::<Delta>().streaming(method, request).await
                 }
-                SOTW => {
+                Some(SOTW) => {
                     let method = Method::<StateOfTheWorld>(service.clone(), PhantomData);
                     service.grpc::<StateOfTheWorld>().streaming(method, request).await
                 }
@@ -94,11 +96,14 @@ impl<P: Protocol> StreamingService<P::Request> for Method<P> {
     fn call(&mut self, request: Request<Streaming<P::Request>>) -> Self::Future {
         let AdsService { hub, tasks, stop } = self.0.clone();
         Box::pin(async move {
-            let peer = request.extensions().get::<Peer>().map_or_else(String::new, |peer| peer.0.clone());
-            let seat = Seat::take(&hub, P::NAME, peer)?;
+            // The transport puts it there; without it nothing would be known of who asks.
+            let peer = request.extensions().get::<Peer>().ok_or_else(|| Status::internal("a stream of nobody"))?;
+            // Before it takes a seat that others may need.
+            let standing = Standing::of(&hub.options.clients, peer)?;
+            let seat = Seat::take(&hub, P::NAME, &peer.address, &standing)?;
             // One response in flight a type, and a last word.
             let (outbox, responses) = mpsc::channel(Kind::COUNT + 1);
-            tasks.spawn(client::run::<P>(seat, request.into_inner(), outbox, stop));
+            tasks.spawn(client::run::<P>(seat, standing, request.into_inner(), outbox, stop));
             Ok(Response::new(ReceiverStream::new(responses)))
         })
     }

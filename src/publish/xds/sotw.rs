@@ -30,8 +30,8 @@ impl Session {
             self.on_answer(cache, kind, nonce, request.error_detail.as_ref().map(|error| &*error.message));
         }
         let asks_for_all = request.resource_names.iter().any(|name| name == WILDCARD);
-        let names: Set<Name> =
-            request.resource_names.iter().filter(|name| *name != WILDCARD).map(|name| Name::from(&**name)).collect();
+        let names = request.resource_names.iter().filter(|name| *name != WILDCARD);
+        let names: Set<Name> = names.map(|name| cache.shared_name(kind, name)).collect();
         let state = &mut self.types[kind as usize];
         state.by_name |= !names.is_empty();
         let wildcard = asks_for_all || (names.is_empty() && !state.by_name && kind.allows_wildcard());

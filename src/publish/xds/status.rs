@@ -16,6 +16,8 @@ pub struct ClientStatus {
     pub node: String,
     /// Its address, or `unix`.
     pub peer: String,
+    /// The names in its certificate; `None` where it needs none.
+    pub identity: Option<String>,
     /// `delta` or `sotw`.
     pub protocol: &'static str,
     /// The Gateways that it serves, `namespace/name`; `None` for all.

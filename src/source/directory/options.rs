@@ -16,8 +16,8 @@ pub struct Options {
     pub watch: WatchMode,
     /// How often the directory is looked through when it is polled.
     pub poll_interval: Duration,
-    /// How often it is looked through although it is watched, for what events do not tell: changes behind a link
-    /// that leads out of the directory, network file systems, lost events.
+    /// How often it is looked through although it is watched, for what events do not tell: network file
+    /// systems, lost events.
     pub rescan_interval: Duration,
     /// How long to wait after one round of changes before the next is taken up; the first is taken up at once.
     pub coalesce: Duration,

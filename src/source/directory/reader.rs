@@ -18,10 +18,17 @@ use super::split::{self, Piece};
 /// Below this many bytes, another thread costs more than it brings.
 const WORTH_A_THREAD: usize = 64 << 10;
 
-/// A file's content, or why there is none, with the hash that tells it from another.
-pub(super) fn read(disk: &dyn Disk, paths: &[PathBuf], bytes: u64) -> Vec<io::Result<(Vec<u8>, u128)>> {
+/// A file's content, or why there is none, with the hash that tells it from another. Files below `root` are read from
+/// there and from nowhere else; one that is the root itself was named by who configured it, whatever it leads to.
+pub(super) fn read(
+    disk: &dyn Disk,
+    root: &Path,
+    paths: &[PathBuf],
+    bytes: u64,
+    limit: u64,
+) -> Vec<io::Result<(Vec<u8>, u128)>> {
     on_all_cores(paths, bytes as usize, |path| {
-        let content = disk.read(path)?;
+        let content = if path == root { disk.read(path)? } else { disk.read_below(root, path, limit)? };
         let hash = document::hash(&content);
         Ok((content, hash))
     })

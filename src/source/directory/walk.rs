@@ -1,4 +1,5 @@
-//! Which files there are: a directory and those in it, links followed, within limits. Reads no file.
+//! Which files there are: a directory and those in it, links followed as far as they stay in it, within limits. Reads no
+//! file.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -44,7 +45,8 @@ impl Stamp {
 pub(super) struct Walk {
     /// The manifests.
     pub files: BTreeMap<PathBuf, Stamp>,
-    /// Directories that could not be looked into, with the reason. What they held may well still be there.
+    /// Directories that could not be looked into, or must not be, since they lead elsewhere; with the reason. What they
+    /// held may well still be there.
     pub failed: BTreeMap<PathBuf, String>,
     /// Directories that are left out, with the reason.
     pub refused: BTreeMap<PathBuf, String>,
@@ -63,7 +65,7 @@ pub(super) fn walk(
     match disk.stat(from) {
         Ok(entry) if entry.is_dir => {
             let depth = from.strip_prefix(root).map_or(0, |inside| inside.components().count());
-            let mut walker = Walker { disk, max_depth, enter, found: &mut found, inside: Vec::new() };
+            let mut walker = Walker { disk, root, max_depth, enter, found: &mut found, inside: Vec::new() };
             walker.directory(&entry, depth);
         }
         Ok(entry) => drop(found.files.insert(from.to_owned(), Stamp::of(&entry))),
@@ -87,6 +89,7 @@ fn failed(found: &mut Walk, path: &Path, error: &io::Error) {
 
 struct Walker<'a> {
     disk: &'a dyn Disk,
+    root: &'a Path,
     max_depth: usize,
     enter: &'a mut dyn FnMut(&DiskEntry),
     found: &'a mut Walk,
@@ -109,6 +112,10 @@ impl Walker<'_> {
         if let Some(reason) = refuse {
             self.found.refused.insert(directory.path.clone(), reason);
             return;
+        }
+        // Before it is watched: what happens elsewhere is none of our business either.
+        if let Err(error) = self.disk.real_path_below(self.root, &directory.path) {
+            return failed(self.found, &directory.path, &error);
         }
         (self.enter)(directory);
         let entries = match self.disk.list(&directory.path) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tidegate::app::{App, Hooks};
 use tidegate::builder::Tidegate;
-use tidegate::config::{Config, Directory, Section, SourceConfig};
+use tidegate::config::{BackendRange, Config, Directory, Section, SourceConfig};
 use tidegate::proxy::locate::{LocateOptions, locate};
 use tidegate_actors::env::Env;
 use tidegate_bench::floor::{Floor, decoded};
@@ -111,6 +111,7 @@ async fn start_app(manifests: &[Manifest], folder: &Path, bind: Ipv4Addr, envoy:
     config.sources = vec![SourceConfig { name: "bench".into(), kind: "directory".into(), section }];
     config.admin.address.set_port(0);
     config.xds.address.set_port(0);
+    config.gateway.allow_backends = vec![BackendRange::Loopback];
     config.proxy.bind = bind.into();
     config.proxy.concurrency = Some(1);
     config.proxy.admin_address = free_address();

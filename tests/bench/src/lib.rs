@@ -29,6 +29,8 @@
 
 pub mod corpus;
 
+pub mod fleet;
+
 pub mod floor;
 
 pub mod gateway_world;

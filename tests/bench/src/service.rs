@@ -26,6 +26,7 @@ pub fn run_if_child() -> Option<ExitCode> {
 pub struct Service {
     child: Child,
     admin: SocketAddr,
+    xds: SocketAddr,
     started: Instant,
     folder: TempDir,
 }
@@ -54,11 +55,10 @@ impl Service {
     /// When it cannot be started.
     pub fn start_on(source: &str) -> Self {
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("a folder: {error}"));
-        let admin = free_address();
+        let (admin, xds) = (free_address(), free_address());
         let config = format!(
-            "admin:\n  address: {admin}\nxds:\n  address: {}\nproxy:\n  managed: false\nlog:\n  level: warn\n\
+            "admin:\n  address: {admin}\nxds:\n  address: {xds}\nproxy:\n  managed: false\nlog:\n  level: warn\n\
              snapshot:\n  key_file: key\ndata_dir: {}\nsources:\n  - {{ {source} }}\n",
-            free_address(),
             folder.path().join("data").display(),
         );
         let path = folder.path().join("tidegate.yaml");
@@ -67,7 +67,7 @@ impl Service {
         let key = folder.path().join("key");
         fs::write(&key, "A".repeat(43) + "=").unwrap_or_else(|error| panic!("{}: {error}", key.display()));
         let (child, started) = spawn(&path);
-        Self { child, admin, started, folder }
+        Self { child, admin, xds, started, folder }
     }
 
     /// Ends it as the system does when memory is short.
@@ -169,6 +169,20 @@ impl Service {
             kib.unwrap_or_else(|| panic!("no {name} in {status}")) / 1024.0
         };
         Memory { now: field("VmRSS:"), peak: field("VmHWM:") }
+    }
+
+    /// Forgets how much its memory ever was, so that the most is from now on.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn forget_peak(&self) {
+        let path = format!("/proc/{}/clear_refs", self.child.id());
+        fs::write(&path, "5").unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+
+    /// Where it serves xDS.
+    pub fn xds(&self) -> SocketAddr {
+        self.xds
     }
 
     /// The time that it has used of all cores, in steps of 10 ms. Threads that have ended count.

@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tidegate::admin::fuzzing::router;
 use tidegate::admin::ready::Published;
+use tidegate::admin::snapshot::SnapshotStatus;
 use tidegate::admin::state::{LogLevel, Steer, SteerError};
 use tidegate::admin::token::Key;
 use tidegate::admin::watches::WatchRegistry;
@@ -156,6 +157,7 @@ fn mk_router(service: &Service) -> Router {
     let shared: Arc<Service> = Arc::new(service.clone());
     let state = AdminState {
         actors: shared.clone(),
+        chaos: Default::default(),
         catalogue: shared.clone(),
         problems: Problems::default(),
         required_types: Vec::new(),
@@ -164,6 +166,7 @@ fn mk_router(service: &Service) -> Router {
         model: Arc::new(|| {
             Some(ModelDocument { version: "7".to_owned(), body: Bytes::from_static(br#"{"listeners":[]}"#) })
         }),
+        snapshot: Arc::new(SnapshotStatus::default),
         statuses: Arc::new(Vec::new),
         proxies: Arc::new(|| json!({"items": []})),
         metrics: Arc::new(|| "tidegate_up 1\n".to_owned()),
@@ -175,7 +178,7 @@ fn mk_router(service: &Service) -> Router {
 }
 
 const METHODS: [&str; 9] = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE", "BREW"];
-const PATHS: [&str; 20] = [
+const PATHS: [&str; 22] = [
     "/",
     "/livez",
     "/readyz",
@@ -196,6 +199,8 @@ const PATHS: [&str; 20] = [
     "/api/v1/watches/widgets.example.com/v1",
     "/api/v1/log",
     "/api/v1/",
+    "/api/v1/snapshot",
+    "/api/v1/chaos",
 ];
 const HOSTS: [&str; 6] = ["localhost", "127.0.0.1:9010", "admin.example.com", "[::1]:9010", "evil.example", ""];
 const BODIES: [&str; 5] = [

@@ -11,6 +11,8 @@ mod lint;
 
 mod run;
 
+mod soak;
+
 mod suite;
 
 /// The product's own search for Envoy, by its source: depending on the whole product would build its two hundred
@@ -71,6 +73,19 @@ enum Command {
         #[arg(long, env = "TIDEGATE_REQUIRE_ADVISORIES")]
         require_advisories: bool,
     },
+    /// Run the real service under changes and faults for hours, and print events, faults, losses and memory growth; or, with
+    /// --counts, the suites of seeds with their large counts.
+    Soak {
+        /// For how long; fractions are allowed.
+        #[arg(long, default_value_t = 1.0)]
+        hours: f64,
+        /// What decides changes and faults.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Run the suites with their large counts instead.
+        #[arg(long)]
+        counts: bool,
+    },
     /// Find or fetch Envoy and print its path.
     Envoy,
     /// Build the program that renders a Helm chart, and print its path or run it: `cargo xtask chart config/deploy/chart`.
@@ -97,6 +112,8 @@ fn main() -> ExitCode {
         Command::Ci { require_advisories } => {
             lint::lint(require_advisories).and_then(|()| suite::test(None, &[], suite::CI_COUNTS))
         }
+        Command::Soak { counts: true, .. } => soak::counts(),
+        Command::Soak { hours, seed, .. } => soak::soak(hours, seed),
         Command::Envoy => suite::find_envoy(None).map(|path| println!("{}", path.display())),
         Command::Chart { arguments } => cluster::chart(&arguments),
         Command::Cluster { arguments } => cluster::cluster(&arguments),

@@ -54,6 +54,12 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version }}
 {{- include "tidegate.labels" (list . (dict "name" "")) -}}
 {{- end -}}
 
+{{/* Where the Secret with what TLS takes is mounted, as the config says it. */}}
+{{- define "tidegate.tls" -}}
+{{- $at := "/etc/tidegate-xds" -}}
+{{- dict "cert_file" (printf "%s/tls.crt" $at) "key_file" (printf "%s/tls.key" $at) "client_ca_file" (printf "%s/ca.crt" $at) | toJson -}}
+{{- end -}}
+
 {{/* A shard's config file. Needs the same list. */}}
 {{- define "tidegate.config" -}}
 {{- $root := index . 0 -}}
@@ -81,9 +87,10 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version }}
 {{- $config := dict
   "admin" (dict "address" (printf "0.0.0.0:%d" (int $values.service.adminPort)) "allowed_hosts" $hosts)
   "proxy" (dict "managed" false "bind" "0.0.0.0")
-  "xds" (dict "address" (printf "0.0.0.0:%d" (int $values.service.xdsPort)) "allow_remote" true)
+  "xds" (dict "address" (printf "0.0.0.0:%d" (int $values.service.xdsPort)) "tls" (include "tidegate.tls" . | fromJson) "clients" $values.xds.clients)
   "log" (dict "format" "json")
-  "data_dir" "/var/lib/tidegate" -}}
+  "data_dir" "/var/lib/tidegate"
+  "snapshot" (dict "max_size" "400MiB") -}}
 {{- $config = mergeOverwrite $config (deepCopy $values.config) -}}
 {{- if $gateway -}}
 {{- $_ := set $config "gateway" (mergeOverwrite (deepCopy (get $config "gateway" | default dict)) $gateway) -}}

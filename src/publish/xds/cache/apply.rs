@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tidegate_actors::id::Name;
+use tidegate_actors::parallel;
 use tokio::time::Instant;
 
 use super::{Cache, Entry, GoodByScope, ListenerEntry, Scoped, Table, table_of};
@@ -41,35 +42,34 @@ pub struct Touched {
 impl Cache {
     /// Encodes an update against the current state. Nothing else may be committed before this is.
     pub fn prepare(&self, update: &ModelUpdate) -> Step {
-        let mut resources = Vec::new();
-        for (id, model) in &update.clusters {
+        let mut resources = parallel::map(&update.clusters, |(id, model)| {
             let name = Name::from(id.to_string());
             let resource = model.as_ref().map(|model| {
                 let body = encode::encode_cluster(model);
                 let (gateways, source) = (model.gateways.clone(), Source::Cluster(model.clone()));
                 Resource::small(Kind::Cluster, name.clone(), body, gateways, source)
             });
-            resources.push((Kind::Cluster, name, resource));
-        }
-        for (id, model) in &update.endpoints {
+            (Kind::Cluster, name, resource)
+        });
+        resources.extend(parallel::map(&update.endpoints, |(id, model)| {
             let name = Name::from(id.to_string());
             let resource = model.as_ref().map(|model| {
                 let body = encode::encode_endpoints(model);
                 Resource::small(Kind::Endpoints, name.clone(), body, [].into(), Source::Endpoints(model.clone()))
             });
-            resources.push((Kind::Endpoints, name, resource));
-        }
-        for (id, model) in &update.secrets {
+            (Kind::Endpoints, name, resource)
+        }));
+        resources.extend(update.secrets.iter().map(|(id, model)| {
             let name = Name::from(id.to_string());
             let resource = model.as_ref().map(|model| {
                 let body = encode::encode_secret(model, None);
                 let (gateways, source) = (model.gateways.clone(), Source::Secret(model.clone()));
                 Resource::small(Kind::Secret, name.clone(), body, gateways, source)
             });
-            resources.push((Kind::Secret, name, resource));
-        }
+            (Kind::Secret, name, resource)
+        }));
         let listeners = update.listeners.iter().map(|(id, model)| (Name::from(id.to_string()), model.clone()));
-        let hosts = update.virtual_hosts.iter().map(|(id, model)| {
+        let hosts = parallel::map(&update.virtual_hosts, |(id, model)| {
             let name = Name::from(id.to_string());
             let previous = self.hosts.get(&name).and_then(|host| match &host.source {
                 Source::Host(encoding) => Some(encoding),
@@ -90,7 +90,7 @@ impl Cache {
             version: update.version.max(self.version + 1),
             since: update.since,
             listeners: listeners.collect(),
-            hosts: hosts.collect(),
+            hosts,
             resources,
         }
     }

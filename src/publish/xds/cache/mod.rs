@@ -152,6 +152,18 @@ impl Cache {
         }
     }
 
+    /// A name as the cache holds it, if it does: a thousand clients that name the same ten thousand share them.
+    pub fn shared_name(&self, kind: Kind, name: &str) -> Name {
+        let known = match kind {
+            Kind::Cluster | Kind::Endpoints => self.clusters.get_key_value(name).map(|(name, _)| name),
+            Kind::Secret => self.secrets.get_key_value(name).map(|(name, _)| name),
+            Kind::Listener => self.listeners.get_key_value(name).map(|(name, _)| name),
+            Kind::RouteConfig => self.tables.get_key_value(name).map(|(name, _)| name),
+            Kind::VirtualHost => self.hosts.get_key_value(name).map(|(name, _)| name),
+        };
+        known.cloned().unwrap_or_else(|| Name::from(name))
+    }
+
     /// Everything of a type that a client sees, by name.
     pub fn names(&self, kind: Kind, view: &View) -> Vec<Name> {
         let all: Vec<&Name> = match kind {

@@ -70,7 +70,7 @@ impl Scan {
         updates: &mut BTreeMap<Name, Update>,
     ) {
         let (paths, reads): (Vec<_>, Vec<_>) = window.into_iter().unzip();
-        let contents = reader::read(&*self.disk, &paths, bytes);
+        let contents = reader::read(&*self.disk, root, &paths, bytes, self.shared.options.max_file_bytes);
         let mut changed = Vec::new();
         for ((path, read), content) in paths.into_iter().zip(reads).zip(contents) {
             match content {
