@@ -172,7 +172,10 @@ mod tests {
     fn white_space_around_an_object_is_not_kept_with_it() {
         let things = ResourceType::new("", "v1", "Thing", "things", Scope::Cluster);
         let object = r#"{"metadata":{"name":"a"}}"#;
-        for line in [format!("{{\"type\":\"ADDED\",\"object\": {object}  }}"), format!(" {{\"type\":\"ADDED\",\"object\": {object} }}")] {
+        for line in [
+            format!("{{\"type\":\"ADDED\",\"object\": {object}  }}"),
+            format!(" {{\"type\":\"ADDED\",\"object\": {object} }}"),
+        ] {
             match read(line.as_bytes(), &Decoder::new("c".into(), things.clone())) {
                 Frame::Applied(read) => assert_eq!(read.raw(), object.as_bytes(), "{line}"),
                 other => panic!("{other:?}"),
