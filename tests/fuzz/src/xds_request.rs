@@ -284,7 +284,9 @@ impl Rig {
                 }
                 let same = self.has.get(&id) == Some(&resource.version.0);
                 let full = self.sotw && kind.absence_deletes();
-                let allowed = full || self.again.remove(&id) || self.rejected.contains(&kind);
+                // Who asks for tables by name, and gives them up, is told their hosts again with each that it may have lost.
+                let by_hand = kind == Kind::VirtualHost && !self.tame;
+                let allowed = full || self.again.remove(&id) || self.rejected.contains(&kind) || by_hand;
                 assert!(!same || allowed, "sent again, unchanged: {kind} {}", id.1);
             }
             self.latest.insert(kind, response.nonce);
