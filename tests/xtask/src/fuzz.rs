@@ -21,14 +21,15 @@ pub const SECONDS: u64 = 10;
 const PACKAGE: (&str, &str) = ("tidegate-fuzz", "tests/fuzz");
 
 /// What makes the compiler count edges and report comparisons, in the way that libFuzzer reads.
-const INSTRUMENTED: [&str; 7] = [
+const INSTRUMENTED: [&str; 8] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
     "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
     "-Cllvm-args=-sanitizer-coverage-pc-table",
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
     "-Cllvm-args=-simplifycfg-branch-fold-threshold=0",
-    "--cfg=fuzzing",
+    "--cfg",
+    "fuzzing",
 ];
 
 /// An input that takes longer than so many seconds is a find.
