@@ -240,11 +240,12 @@ impl Session {
         }
         let mut names = cache.names(kind, &self.view);
         names.retain(|name| self.is_wanted(kind, name));
-        let state = &mut self.types[kind as usize];
-        // What is on its way the client will have too, whether or not it is still there.
+        let state = self.state(kind);
+        // What is on its way the client will have too, whether or not it is still there; unless it wants it no more.
         let in_flight = state.in_flight.iter().flat_map(|sent| sent.items.iter().map(|item| &item.name));
-        let on_its_way = in_flight.chain(state.suspects.iter().flatten());
+        let on_its_way = in_flight.chain(state.suspects.iter().flatten()).filter(|name| self.is_wanted(kind, name));
         let known: Vec<Name> = state.known.keys().chain(on_its_way).cloned().collect();
+        let state = &mut self.types[kind as usize];
         for name in names.into_iter().chain(known) {
             state.mark(&name, cache.version(), None, false);
         }
