@@ -9,7 +9,7 @@ mod good;
 mod log;
 mod scoped;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tidegate_actors::Map;
