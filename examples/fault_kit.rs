@@ -4,13 +4,13 @@
 //! there is. Run it with `cargo run --example fault_kit`. It prints:
 //!
 //! ```text
-//! seed 2 breaks a law:
-//!   the files are what the source has: {"anna"}, should be {}
+//! seed 0 breaks a law:
+//!   the files are what the source has: {"bert"}, should be {}
 //! 3 of its 20 steps are enough:
-//!    0  Put("anna")
-//!    1  Kill
-//!    2  Delete("anna")
-//! replay it with: fault_kit 2
+//!    0  "put bert"
+//!    1  "kill"
+//!    2  "delete bert"
+//! replay it with: fault_kit 0
 //! ```
 
 use std::collections::BTreeSet;

@@ -66,6 +66,7 @@ impl Instance {
     kubeconfig: kubeconfig
     namespaces: [{namespace}]
     status: {{ lease: {{ namespace: {namespace}, name: tidegate }} }}
+gateway: {{ allow_backends: [loopback] }}
 admin: {{ address: \"127.0.0.1:{admin}\" }}
 xds: {{ address: \"127.0.0.1:{xds}\" }}
 proxy: {{ managed: true, concurrency: 1, admin_address: \"127.0.0.1:{envoy}\", drain_timeout: 200ms }}

@@ -8,7 +8,8 @@ use tidegate_actors::id::Name;
 use tidegate_actors::parallel;
 use tokio::time::Instant;
 
-use super::{Cache, Entry, GoodByScope, ListenerEntry, Scoped, Table, table_of};
+use super::scoped::{GoodByScope, Scoped};
+use super::{Cache, Entry, ListenerEntry, Table, table_of};
 use crate::model::{GatewayId, Listener, ModelUpdate};
 use crate::publish::xds::encode;
 use crate::publish::xds::kind::Kind;

@@ -7,11 +7,11 @@ mod apply;
 mod check;
 mod good;
 mod log;
+mod scoped;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use tidegate_actors::Map;
 use tidegate_actors::id::Name;
 
@@ -19,6 +19,7 @@ pub use apply::no_endpoints;
 pub use check::Checks;
 use good::{Departed, Goods};
 pub use log::{Entry, Log};
+use scoped::{GoodByScope, Scoped};
 
 use super::encode;
 use super::kind::Kind;
@@ -70,31 +71,6 @@ struct Table {
     apart: Arc<Resource>,
     inline: Scoped,
     good: GoodByScope,
-}
-
-/// The last version before the current one that a client of a scope accepted.
-type GoodByScope = BTreeMap<Scope, Arc<Resource>>;
-
-/// What is encoded for each scope apart, when somebody first asks.
-#[derive(Default)]
-struct Scoped(Mutex<Map<Scope, Option<Arc<Resource>>>>);
-
-impl Scoped {
-    fn get(&self, scope: &Scope, encode: impl FnOnce() -> Option<Arc<Resource>>) -> Option<Arc<Resource>> {
-        let mut encoded = self.0.lock();
-        if let Some(resource) = encoded.get(scope) {
-            return resource.clone();
-        }
-        let resource = encode();
-        encoded.insert(scope.clone(), resource.clone());
-        resource
-    }
-
-    /// Begins anew; what clients accepted of the old is noted.
-    fn renew(&mut self, good: &mut GoodByScope) {
-        let old = std::mem::take(self.0.get_mut());
-        good.extend(old.into_iter().filter_map(|(scope, old)| Some((scope, old.filter(|old| old.is_accepted())?))));
-    }
 }
 
 impl Default for Cache {
