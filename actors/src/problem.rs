@@ -140,11 +140,12 @@ impl Problems {
         own.filter(|(scope, _)| scope.split('/').next() == Some(by)).map(|(_, of_scope)| of_scope.len()).sum()
     }
 
-    /// The objects that problems are about, of all scopes that begin so.
-    pub(crate) fn objects(&self, scopes: &str) -> impl Iterator<Item = ObjectRef> + use<> {
+    /// The objects of which an earlier version is served because of a problem, of all scopes that begin so.
+    pub(crate) fn held_back(&self, scopes: &str) -> impl Iterator<Item = ObjectRef> + use<> {
         let all = self.inner.read();
         let of = all.iter().filter(|(scope, _)| scope.starts_with(scopes)).flat_map(|(_, of_scope)| of_scope.values());
-        of.filter_map(|problem| problem.object.clone()).collect::<Vec<_>>().into_iter()
+        let held_back = of.filter(|problem| problem.serving == Serving::LastGood);
+        held_back.filter_map(|problem| problem.object.clone()).collect::<Vec<_>>().into_iter()
     }
 
     /// Every standing problem with its scope, in a stable order.

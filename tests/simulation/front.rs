@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tidegate::app::App;
 use tidegate::publish::xds::{Variant, Wire, XdsPublisher};
 use tidegate_actors::informer::InformerFactory;
+use tidegate_actors::persistence::Persistence;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -14,10 +15,17 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone, Default)]
 pub struct Front(Arc<Mutex<Inner>>);
 
+/// One life of the process: what it holds, and what it began with.
+#[derive(Clone)]
+pub struct Life {
+    pub factory: InformerFactory,
+    pub persistence: Option<Persistence>,
+}
+
 #[derive(Default)]
 struct Inner {
     publisher: Option<XdsPublisher>,
-    factory: Option<InformerFactory>,
+    life: Option<Life>,
     stop: CancellationToken,
     streams: Vec<JoinHandle<()>>,
 }
@@ -26,13 +34,14 @@ impl Front {
     /// Somebody is there from now on.
     pub fn open(&self, app: &App) {
         let inner = &mut *self.0.lock();
-        (inner.publisher, inner.factory) = (Some(app.xds.clone()), Some(app.factory.clone()));
+        let life = Life { factory: app.factory.clone(), persistence: app.persistence.clone() };
+        (inner.publisher, inner.life) = (Some(app.xds.clone()), Some(life));
     }
 
     /// The process is gone, and with it every stream.
     pub fn die(&self) {
         let inner = &mut *self.0.lock();
-        (inner.publisher, inner.factory) = (None, None);
+        (inner.publisher, inner.life) = (None, None);
         inner.streams.drain(..).for_each(|stream| stream.abort());
     }
 
@@ -44,11 +53,11 @@ impl Front {
     }
 
     /// A new stream, if anybody is there; and who can say what had not settled when it was answered first.
-    pub fn dial(&self, variant: Variant, name: &str) -> Option<(Wire, InformerFactory)> {
+    pub fn dial(&self, variant: Variant, name: &str) -> Option<(Wire, Life)> {
         let inner = &mut *self.0.lock();
         let (wire, serve) = inner.publisher.as_ref()?.attach(variant, name, inner.stop.clone()).ok()?;
         inner.streams.retain(|stream| !stream.is_finished());
         inner.streams.push(tokio::spawn(serve));
-        Some((wire, inner.factory.clone()?))
+        Some((wire, inner.life.clone()?))
     }
 }

@@ -16,12 +16,11 @@ use parking_lot::Mutex;
 use prost::Message as _;
 use tidegate::publish::xds::{Kind, Variant, Wire};
 use tidegate_actors::env::{Env, Fault};
-use tidegate_actors::informer::InformerFactory;
 use tidegate_actors::testing::Trace;
 use tokio::sync::Notify;
 
 use super::facts::{Facts, facts, name_of};
-use super::front::Front;
+use super::front::{Front, Life};
 use super::objects::DISLIKED;
 use super::watcher::Watcher;
 
@@ -117,12 +116,12 @@ impl Proxy {
     pub async fn run(self, front: Front) {
         loop {
             self.until(|orders| orders.mood != Mood::Away).await;
-            if let Some((wire, factory)) = front.dial(self.variant, &self.name) {
+            if let Some((wire, life)) = front.dial(self.variant, &self.name) {
                 let cuts = self.orders.lock().cuts;
                 let end = tokio::select! {
                     biased;
                     () = self.until(|orders| orders.cuts != cuts || orders.mood == Mood::Away) => "cut".to_owned(),
-                    end = self.stream(wire, &factory) => end,
+                    end = self.stream(wire, &life) => end,
                 };
                 self.trace.note(&format!("proxy {}: {end}", self.name));
             }
@@ -142,7 +141,7 @@ impl Proxy {
         }
     }
 
-    async fn stream(&self, wire: Wire, factory: &InformerFactory) -> End {
+    async fn stream(&self, wire: Wire, life: &Life) -> End {
         self.watcher.lock().connected();
         let mut first = true;
         let mut stream =
@@ -158,7 +157,7 @@ impl Proxy {
                 Some(Ok(said)) => said.flat(),
             };
             if std::mem::take(&mut first) {
-                self.watcher.lock().answered(factory);
+                self.watcher.lock().answered(life);
             }
             let mood = self.orders.lock().mood;
             if let Mood::Slow(wait) = mood {

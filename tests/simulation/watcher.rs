@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 
 use tidegate::publish::xds::Kind;
-use tidegate_actors::informer::InformerFactory;
+use tidegate::resource::types;
+use tidegate_actors::informer::Informer;
+use tidegate_actors::object::Object;
 use tidegate_actors::testing::Violation;
 use tidegate_actors::testing::oracle::{Monotonic, NeverEmptier};
 
 use super::facts::Facts;
+use super::front::Life;
 use super::objects::{ANCHOR_CLUSTER, ANCHOR_LISTENER, ANCHOR_ROUTE};
 use super::proxy::Config;
 
@@ -55,9 +58,12 @@ impl Watcher {
     }
 
     /// A stream was answered for the first time.
-    pub fn answered(&mut self, factory: &InformerFactory) {
-        let informers = factory.informers();
-        let open = informers.iter().find(|informer| !informer.status().sync.is_settled());
+    pub fn answered(&mut self, life: &Life) {
+        let informers = life.factory.informers();
+        let spared =
+            |informer: &&Informer| *informer.resource_type() == types::secret() && shows_none(life, &informers);
+        let mut open = informers.iter().filter(|informer| !informer.status().sync.is_settled());
+        let open = open.find(|informer| !spared(informer));
         self.breaks(GATE, open.map(|open| format!("{}:{} has not settled", open.source(), open.resource_type())));
     }
 
@@ -116,6 +122,17 @@ impl Watcher {
     fn breaks(&mut self, law: &str, how: Option<String>) {
         self.broken.extend(how.map(|how| Violation::new(law, how)));
     }
+}
+
+/// Whether this life began with Gateways none of which shows a certificate. Then Secrets, which are not on disk, are of no
+/// consequence for what is served from there, and are not waited for.
+fn shows_none(life: &Life, informers: &[Informer]) -> bool {
+    let Some(persistence) = &life.persistence else { return false };
+    let shows = |object: &Object| String::from_utf8_lossy(object.raw()).contains("certificateRefs");
+    let mut of_gateways = informers.iter().filter(|informer| *informer.resource_type() == types::gateway());
+    of_gateways.all(|informer| {
+        persistence.is_restored(informer) && !informer.lister().list().iter().any(|object| shows(object))
+    })
 }
 
 /// What an entry that vanished may owe it to.

@@ -57,7 +57,7 @@ impl Persistence {
         let mut wait = shared.options.cursors;
         let slots: Vec<Arc<Slot>> = shared.slots.lock().values().cloned().collect();
         let (mut behind, mut failing) = (false, None);
-        let poison: Set<ObjectRef> = shared.problems.objects(correlation::PROBLEMS).collect();
+        let poison: Set<ObjectRef> = shared.problems.held_back(correlation::PROBLEMS).collect();
         for slot in slots {
             let now = shared.env.clock.now();
             let until = slot.failure.lock().until.filter(|until| *until > now);

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use tidegate_actors::correlation::{Collection, Correlation, View};
-use tidegate_actors::id::ObjectKey;
+use tidegate_actors::id::{ObjectKey, ObjectRef};
 use tidegate_actors::object::Object;
-use tidegate_actors::problem::FieldError;
+use tidegate_actors::problem::{FieldError, Problem, Serving};
 use tidegate_actors::testing::{self, MemoryDisk, MemorySource, Probe, ProbeTaps};
 
 use crate::rig::*;
@@ -90,6 +90,42 @@ fn what_was_made_of_the_version_before_a_poisonous_one_is_there_after_a_restart(
             life.rig.advance(Duration::from_secs(1)).await;
             disk = disk.copy();
         }
+    });
+}
+
+#[test]
+fn an_object_that_is_merely_complained_about_is_kept_as_it_is() {
+    testing::run(async {
+        let (disk, source) = (MemoryDisk::default(), MemorySource::new("demo"));
+        put(&source, "a", 1);
+        let life = Life::start(1, &disk, &source).await;
+        let complaints: Correlation<()> =
+            Correlation::over_informers("complaints", &life.rig.env, &life.rig.problems, |graph| {
+                let numbers = graph.source::<Number>(&things());
+                graph.report("complaints", numbers, |key, _| {
+                    let object = ObjectRef { resource_type: things(), key: key.clone() };
+                    let (place, field, reason) = (key.to_string(), String::new(), "not nice".to_owned());
+                    let of = |serving| Problem {
+                        place: place.clone(),
+                        object: Some(object.clone()),
+                        field: field.clone(),
+                        reason: reason.clone(),
+                        serving,
+                    };
+                    vec![of(Serving::Current), of(Serving::Nothing)]
+                });
+            });
+        complaints.add_informer(&life.things);
+        life.rig.supervisor.add(complaints.spec("complaints")).await.unwrap();
+        life.rig.advance(Duration::from_secs(1)).await;
+        put(&source, "a", 2);
+        life.rig.advance(Duration::from_secs(1)).await;
+        let about = life.rig.problems.list().into_iter().filter(|(scope, _)| scope == "correlation/complaints");
+        assert_ne!(about.count(), 0, "it is complained about");
+        assert_eq!(life.status().types[0].held_back, 0);
+        let next = Life::start_away(2, &disk.copy(), &source).await;
+        next.rig.advance(Duration::from_millis(10)).await;
+        assert_eq!(next.held(), ["a 2"]);
     });
 }
 
