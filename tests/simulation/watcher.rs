@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use tidegate::publish::xds::Kind;
 use tidegate::resource::types;
 use tidegate_actors::informer::Informer;
-use tidegate_actors::object::Object;
 use tidegate_actors::testing::Violation;
 use tidegate_actors::testing::oracle::{Monotonic, NeverEmptier};
 
@@ -61,7 +60,7 @@ impl Watcher {
     pub fn answered(&mut self, life: &Life) {
         let informers = life.factory.informers();
         let spared =
-            |informer: &&Informer| *informer.resource_type() == types::secret() && shows_none(life, &informers);
+            |informer: &&Informer| *informer.resource_type() == types::secret() && began_on_disk(life, &informers);
         let mut open = informers.iter().filter(|informer| !informer.status().sync.is_settled());
         let open = open.find(|informer| !spared(informer));
         self.breaks(GATE, open.map(|open| format!("{}:{} has not settled", open.source(), open.resource_type())));
@@ -124,15 +123,12 @@ impl Watcher {
     }
 }
 
-/// Whether this life began with Gateways none of which shows a certificate. Then Secrets, which are not on disk, are of no
-/// consequence for what is served from there, and are not waited for.
-fn shows_none(life: &Life, informers: &[Informer]) -> bool {
+/// Whether this life began with Gateways from disk. Then Secrets, which are not there, are waited for only if one of those
+/// Gateways shows any; whether that was right, the law that nothing is emptier says.
+fn began_on_disk(life: &Life, informers: &[Informer]) -> bool {
     let Some(persistence) = &life.persistence else { return false };
-    let shows = |object: &Object| String::from_utf8_lossy(object.raw()).contains("certificateRefs");
     let mut of_gateways = informers.iter().filter(|informer| *informer.resource_type() == types::gateway());
-    of_gateways.all(|informer| {
-        persistence.is_restored(informer) && !informer.lister().list().iter().any(|object| shows(object))
-    })
+    of_gateways.all(|informer| persistence.is_restored(informer))
 }
 
 /// What an entry that vanished may owe it to.

@@ -36,8 +36,16 @@ struct Shared {
     writer: StatusWriter,
     teller: Teller,
     rejections: Rejections,
-    /// What translation says. Held while something is told, so that nothing newer is told before.
-    said: Mutex<BTreeMap<ObjectRef, Arc<ObjectStatus>>>,
+    /// Held while something is told, so that nothing newer is told before.
+    said: Mutex<Said>,
+}
+
+#[derive(Default)]
+struct Said {
+    /// What translation says.
+    statuses: BTreeMap<ObjectRef, Arc<ObjectStatus>>,
+    /// What of proxies was told with it. It may have been taken back before anybody looked for changes.
+    rejections: BTreeMap<ObjectRef, Vec<Rejection>>,
 }
 
 impl Told {
@@ -69,17 +77,17 @@ impl Told {
     ) -> serde_json::Result<()> {
         let mut said = self.shared.said.lock();
         if full {
-            said.clear();
+            *said = Said::default();
         }
         let mut named = BTreeSet::new();
         for (object, status) in changes {
             named.insert(object.clone());
             match status {
-                Some(status) => drop(said.insert(object.clone(), status)),
-                None => drop(said.remove(object)),
+                Some(status) => drop(said.statuses.insert(object.clone(), status)),
+                None => drop(said.statuses.remove(object)),
             }
         }
-        self.shared.tell(&said, full, &named)
+        self.shared.tell(&mut said, full, &named)
     }
 
     /// The child that follows what proxies say.
@@ -102,38 +110,42 @@ impl Shared {
     async fn follow(&self) -> serde_json::Error {
         let mut changes = self.rejections.on_change();
         changes.mark_changed();
-        let mut before: BTreeMap<ObjectRef, Vec<Rejection>> = BTreeMap::new();
         loop {
             // It lives as long as we do.
             let _ = changes.changed().await;
             self.env.clock.sleep(SETTLE).await;
             changes.mark_unchanged();
             let now = self.rejections.all();
-            let either: BTreeSet<&ObjectRef> = before.keys().chain(now.keys()).collect();
-            let differs = |object: &&ObjectRef| before.get(*object) != now.get(*object);
             {
-                let said = self.said.lock();
-                let changed = either.into_iter().filter(differs).filter(|object| said.contains_key(*object));
+                let mut said = self.said.lock();
+                let told = &said.rejections;
+                let differs = |object: &&ObjectRef| told.get(*object) != now.get(*object);
+                let changed = told.keys().chain(now.keys()).filter(differs);
+                let changed = changed.filter(|object| said.statuses.contains_key(*object));
                 let changed: BTreeSet<ObjectRef> = changed.cloned().collect();
                 // What is told before translation has said anything would be taken for all that there is.
                 if !changed.is_empty()
-                    && let Err(error) = self.tell(&said, false, &changed)
+                    && let Err(error) = self.tell(&mut said, false, &changed)
                 {
                     return error;
                 }
             }
             self.teller.rejected(&now);
-            before = now;
         }
     }
 
-    fn tell(
-        &self,
-        said: &BTreeMap<ObjectRef, Arc<ObjectStatus>>,
-        full: bool,
-        objects: &BTreeSet<ObjectRef>,
-    ) -> serde_json::Result<()> {
-        let tell = |object| said.get(object).map(|status| rejected::with(status, &self.rejections.of(object)));
+    fn tell(&self, said: &mut Said, full: bool, objects: &BTreeSet<ObjectRef>) -> serde_json::Result<()> {
+        let Said { statuses, rejections } = said;
+        let mut tell = |object: &ObjectRef| {
+            rejections.remove(object);
+            let status = statuses.get(object)?;
+            let rejected = self.rejections.of(object);
+            let told = rejected::with(status, &rejected);
+            if !rejected.is_empty() {
+                rejections.insert(object.clone(), rejected);
+            }
+            Some(told)
+        };
         let told: Vec<(&ObjectRef, Option<Arc<ObjectStatus>>)> =
             objects.iter().map(|object| (object, tell(object))).collect();
         self.writer.apply(full, told.iter().map(|(object, status)| (*object, status.clone())));
@@ -253,6 +265,20 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(rig.programmed("a").contains("the proxy envoy-2 rejects"), "{}", rig.programmed("a"));
         rig.rejections.clear(&route("a"), "2");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(rig.programmed("a"), "");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_translated_while_a_proxy_rejects_it_for_a_moment_is_not_rejected_for_ever() {
+        let rig = mk_rig().await;
+        rig.translate(true, &["a"]);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        rig.rejections.set(&route("a"), "1", mk_rejection("envoy-1"));
+        tokio::time::sleep(SETTLE / 10).await;
+        rig.translate(false, &["a"]);
+        assert!(rig.programmed("a").contains("envoy-1"));
+        rig.rejections.clear(&route("a"), "1");
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(rig.programmed("a"), "");
     }

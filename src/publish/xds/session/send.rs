@@ -39,12 +39,21 @@ impl Session {
             return;
         }
         self.note_new_clusters(cache, now);
+        // What turns out to be nothing to wait for may let something of a type before it go, and no answer will come that
+        // would make us look again.
+        while self.fill_all(cache) {}
+    }
+
+    /// Whether anything was dropped.
+    fn fill_all(&mut self, cache: &Cache) -> bool {
+        let mut dropped = false;
         for kind in Kind::ALL {
             let state = self.state(kind);
             if state.requested && state.in_flight.is_none() {
-                self.fill(cache, kind);
+                dropped |= self.fill(cache, kind);
             }
         }
+        dropped
     }
 
     fn note_new_clusters(&mut self, cache: &Cache, now: Instant) {
@@ -58,7 +67,8 @@ impl Session {
         }
     }
 
-    fn fill(&mut self, cache: &Cache, kind: Kind) {
+    /// Whether something that waited was dropped.
+    fn fill(&mut self, cache: &Cache, kind: Kind) -> bool {
         let mut restores = std::mem::take(&mut self.types[kind as usize].restores);
         restores.retain(|good| {
             // If it is the current one again, it is sent as that.
@@ -74,7 +84,7 @@ impl Session {
             if let Some(sent) = &mut self.types[kind as usize].in_flight {
                 sent.restores = true;
             }
-            return;
+            return false;
         }
         while let Some(group) = self.types[kind as usize].suspects.pop() {
             let gates = self.gates(cache, kind);
@@ -88,14 +98,14 @@ impl Session {
             }
             let items: Vec<Item> = group.into_iter().filter_map(|name| self.suspect(cache, kind, name)).collect();
             if !items.is_empty() && self.send(cache, kind, items) {
-                return;
+                return false;
             }
         }
         if self.state(kind).pending.is_empty() && !self.state(kind).owes {
-            return;
+            return false;
         }
         let gates = self.gates(cache, kind);
-        let mut items = Vec::new();
+        let (mut items, mut dropped) = (Vec::new(), false);
         for (name, mut pending) in std::mem::take(&mut self.types[kind as usize].pending) {
             pending.lingers = false;
             if let Some(held) = self.state(kind).held.get(&name) {
@@ -104,13 +114,14 @@ impl Session {
             match self.judge(cache, kind, &name, &mut pending, &gates) {
                 Verdict::Send(resource) => items.push(Item { name, resource, pending }),
                 Verdict::Wait => drop(self.types[kind as usize].pending.insert(name, pending)),
-                Verdict::Drop => {}
+                Verdict::Drop => dropped = true,
             }
         }
         let state = self.state(kind);
         if !items.is_empty() || (state.owes && state.pending.values().all(|pending| pending.lingers)) {
             self.send(cache, kind, items);
         }
+        dropped
     }
 
     /// Whether a name of a rejected response must not be sent now, since the world has moved on.
