@@ -1,13 +1,12 @@
 //! Writes statuses back to the sources that take them: a queue of objects, workers that compare what an object says
 //! with what it should say, and write the difference over the version that they read.
 //!
-//! Laws: what says so already is not written; what changes again within a moment is written once; only a leading
-//! replica writes, and one that begins to lead looks at everything; nothing is taken back before a first full batch said
-//! what is wanted; a write that fails is tried again with backoff, for ever, and holds back no other object's.
+//! Laws: what says so already is not written; only a leading replica writes, and one that begins to lead looks at
+//! everything; nothing is taken back before a first full batch said what is wanted; a write that fails is tried again with
+//! backoff, for ever, and holds back no other object's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
@@ -32,10 +31,6 @@ use crate::source::sink::{Held, SinkError, StatusSink, WriteRate};
 
 /// So many writes are under way at once, over all sources.
 const WORKERS: usize = 8;
-
-/// A status is written so long after it changed. Proxies have said by then what they think of the change, so that it is
-/// written once and is true; and a machine that both of them share serves the change first.
-const SETTLE: Duration = Duration::from_millis(100);
 
 /// See the module. Cheap to clone.
 #[derive(Clone)]
@@ -70,7 +65,7 @@ impl StatusWriter {
         factory: &InformerFactory,
         speaker: impl Fn() -> Speaker + Send + Sync + 'static,
     ) -> Self {
-        let backoff = Backoff { min: Duration::from_millis(50), ..Backoff::default() };
+        let backoff = Backoff { min: std::time::Duration::from_millis(50), ..Backoff::default() };
         // Retries have their backoff; the rate of writes is each source's own.
         let options = WorkQueueOptions { backoff, rate: None, max_tries: None };
         let shared = Shared {
@@ -184,7 +179,7 @@ impl StatusWriter {
 
     fn look_at(&self, object: &ObjectRef) {
         if self.shared.sinks.read().contains_key(&object.key.source) {
-            self.shared.queue.add_after(object.clone(), SETTLE);
+            self.shared.queue.add(object.clone());
         }
     }
 

@@ -156,24 +156,6 @@ async fn a_wanted_status_is_written_once_and_again_when_it_changes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_that_changes_again_within_a_moment_is_written_once() {
-    let rig = mk_rig().await;
-    rig.registry.put("a", &Value::Null);
-    rig.want(true, &[("a", Some(Truth::True))]);
-    settle().await;
-    assert_eq!(rig.registry.take_writes(), ["a"]);
-    rig.want(false, &[("a", Some(Truth::Unknown))]);
-    tokio::time::sleep(SETTLE / 2).await;
-    assert!(rig.registry.take_writes().is_empty());
-    rig.want(false, &[("a", Some(Truth::False))]);
-    // The second change does not begin the wait anew: what changes all the time is told all the same.
-    tokio::time::sleep(SETTLE * 3 / 4).await;
-    assert!(is_told(&rig.registry.status("a"), "False"));
-    settle().await;
-    assert_eq!(rig.registry.take_writes(), ["a"]);
-}
-
-#[tokio::test(start_paused = true)]
 async fn nothing_is_taken_back_before_it_is_known_what_is_wanted() {
     let rig = mk_rig().await;
     let said = |truth: Truth| serde_json::to_value(&wanted(truth).status).unwrap();
@@ -225,12 +207,7 @@ async fn a_refused_write_is_a_problem_of_the_object_until_it_succeeds() {
     let denied = SinkError::NotPermitted { reason: "may not patch httproutes/status".into() };
     *rig.registry.answers.lock() = vec![denied.clone(), SinkError::Conflict, SinkError::Conflict];
     rig.want(true, &[("a", Some(Truth::True))]);
-    let refused = async {
-        while rig.problems.list().is_empty() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(1), refused).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(120)).await;
     let problems = rig.problems.list();
     assert_eq!(problems.len(), 1);
     assert!(problems[0].1.reason.contains("may not patch httproutes/status"), "{problems:?}");
