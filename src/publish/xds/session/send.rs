@@ -39,21 +39,39 @@ impl Session {
             return;
         }
         self.note_new_clusters(cache, now);
-        // What turns out to be nothing to wait for may let something of a type before it go, and no answer will come that
-        // would make us look again.
-        while self.fill_all(cache) {}
-    }
-
-    /// Whether anything was dropped.
-    fn fill_all(&mut self, cache: &Cache) -> bool {
-        let mut dropped = false;
+        self.drop_what_is_nothing(cache);
         for kind in Kind::ALL {
-            let state = self.state(kind);
-            if state.requested && state.in_flight.is_none() {
-                dropped |= self.fill(cache, kind);
+            if self.may_fill(kind) {
+                self.fill(cache, kind);
             }
         }
-        dropped
+    }
+
+    fn may_fill(&self, kind: Kind) -> bool {
+        let state = self.state(kind);
+        state.requested && state.in_flight.is_none()
+    }
+
+    /// Lets go of what turns out to be nothing to send before anything waits for it: no answer would come of it that
+    /// makes us look again.
+    fn drop_what_is_nothing(&mut self, cache: &Cache) {
+        let waits = |kind: Kind| !self.state(kind).pending.is_empty();
+        if ![Kind::Cluster, Kind::Secret, Kind::RouteConfig].into_iter().any(waits) {
+            return;
+        }
+        for kind in [Kind::Listener, Kind::RouteConfig, Kind::VirtualHost] {
+            let state = self.state(kind);
+            if !self.may_fill(kind) || !state.suspects.is_empty() || !state.restores.is_empty() {
+                continue;
+            }
+            let gates = self.gates(cache, kind);
+            for (name, pending) in std::mem::take(&mut self.types[kind as usize].pending) {
+                let mut judged = pending;
+                if !matches!(self.judge(cache, kind, &name, &mut judged, &gates), Verdict::Drop) {
+                    self.types[kind as usize].pending.insert(name, pending);
+                }
+            }
+        }
     }
 
     fn note_new_clusters(&mut self, cache: &Cache, now: Instant) {
@@ -67,8 +85,7 @@ impl Session {
         }
     }
 
-    /// Whether something that waited was dropped.
-    fn fill(&mut self, cache: &Cache, kind: Kind) -> bool {
+    fn fill(&mut self, cache: &Cache, kind: Kind) {
         let mut restores = std::mem::take(&mut self.types[kind as usize].restores);
         restores.retain(|good| {
             // If it is the current one again, it is sent as that.
@@ -84,7 +101,7 @@ impl Session {
             if let Some(sent) = &mut self.types[kind as usize].in_flight {
                 sent.restores = true;
             }
-            return false;
+            return;
         }
         while let Some(group) = self.types[kind as usize].suspects.pop() {
             let gates = self.gates(cache, kind);
@@ -98,14 +115,14 @@ impl Session {
             }
             let items: Vec<Item> = group.into_iter().filter_map(|name| self.suspect(cache, kind, name)).collect();
             if !items.is_empty() && self.send(cache, kind, items) {
-                return false;
+                return;
             }
         }
         if self.state(kind).pending.is_empty() && !self.state(kind).owes {
-            return false;
+            return;
         }
         let gates = self.gates(cache, kind);
-        let (mut items, mut dropped) = (Vec::new(), false);
+        let mut items = Vec::new();
         for (name, mut pending) in std::mem::take(&mut self.types[kind as usize].pending) {
             pending.lingers = false;
             if let Some(held) = self.state(kind).held.get(&name) {
@@ -114,14 +131,13 @@ impl Session {
             match self.judge(cache, kind, &name, &mut pending, &gates) {
                 Verdict::Send(resource) => items.push(Item { name, resource, pending }),
                 Verdict::Wait => drop(self.types[kind as usize].pending.insert(name, pending)),
-                Verdict::Drop => dropped = true,
+                Verdict::Drop => {}
             }
         }
         let state = self.state(kind);
         if !items.is_empty() || (state.owes && state.pending.values().all(|pending| pending.lingers)) {
             self.send(cache, kind, items);
         }
-        dropped
     }
 
     /// Whether a name of a rejected response must not be sent now, since the world has moved on.
