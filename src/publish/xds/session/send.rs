@@ -39,37 +39,10 @@ impl Session {
             return;
         }
         self.note_new_clusters(cache, now);
-        self.drop_what_is_nothing(cache);
         for kind in Kind::ALL {
-            if self.may_fill(kind) {
-                self.fill(cache, kind);
-            }
-        }
-    }
-
-    fn may_fill(&self, kind: Kind) -> bool {
-        let state = self.state(kind);
-        state.requested && state.in_flight.is_none()
-    }
-
-    /// Lets go of what turns out to be nothing to send before anything waits for it: no answer would come of it that
-    /// makes us look again.
-    fn drop_what_is_nothing(&mut self, cache: &Cache) {
-        let waits = |kind: Kind| !self.state(kind).pending.is_empty();
-        if ![Kind::Cluster, Kind::Secret, Kind::RouteConfig].into_iter().any(waits) {
-            return;
-        }
-        for kind in [Kind::Listener, Kind::RouteConfig, Kind::VirtualHost] {
             let state = self.state(kind);
-            if !self.may_fill(kind) || !state.suspects.is_empty() || !state.restores.is_empty() {
-                continue;
-            }
-            let gates = self.gates(cache, kind);
-            for (name, pending) in std::mem::take(&mut self.types[kind as usize].pending) {
-                let mut judged = pending;
-                if !matches!(self.judge(cache, kind, &name, &mut judged, &gates), Verdict::Drop) {
-                    self.types[kind as usize].pending.insert(name, pending);
-                }
+            if state.requested && state.in_flight.is_none() {
+                self.fill(cache, kind);
             }
         }
     }
