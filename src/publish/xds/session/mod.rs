@@ -97,6 +97,9 @@ pub struct Session {
     /// Set when a client comes back with clusters: until it has asked for its routes too, or until then, no
     /// cluster is taken from it, since its routes may still lead there.
     settles: Option<Instant>,
+    /// Set when something is let go of with nothing to say of it: what waited for it may go now, and no answer will
+    /// come that makes us look again.
+    again: Option<Instant>,
     /// Clusters that were sent before the client asked for any endpoints.
     pub(super) renewed: Set<Name>,
     /// Clusters that a client which came back may have, and that are not there any more: as long as it has not
@@ -122,6 +125,7 @@ impl Session {
             types: Default::default(),
             warming: BTreeMap::new(),
             settles: None,
+            again: None,
             renewed: Set::default(),
             recalled: Vec::new(),
             came_back: false,
@@ -164,7 +168,7 @@ impl Session {
 
     /// When [`on_tick`](Self::on_tick) is next worth calling.
     pub fn deadline(&self) -> Option<Instant> {
-        self.warming.values().chain(&self.settles).min().copied()
+        self.warming.values().chain(&self.settles).chain(&self.again).min().copied()
     }
 
     /// The cache changed.
@@ -206,6 +210,7 @@ impl Session {
         self.catch_up(cache);
         self.warming.retain(|_, deadline| *deadline > now);
         self.settles = self.settles.filter(|deadline| *deadline > now);
+        self.again = None;
         self.advance(cache, now);
     }
 

@@ -42,9 +42,19 @@ impl Session {
         for kind in Kind::ALL {
             let state = self.state(kind);
             if state.requested && state.in_flight.is_none() {
+                let unsent = state.unsent();
                 self.fill(cache, kind);
+                let state = self.state(kind);
+                if state.in_flight.is_none() && state.unsent() < unsent && self.anything_lingers() {
+                    // Not in this pass, in which the types are sent in their order.
+                    self.again = Some(now);
+                }
             }
         }
+    }
+
+    fn anything_lingers(&self) -> bool {
+        self.types.iter().any(|state| state.pending.values().any(|pending| pending.lingers))
     }
 
     fn note_new_clusters(&mut self, cache: &Cache, now: Instant) {

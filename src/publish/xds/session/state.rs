@@ -140,6 +140,11 @@ impl TypeState {
         self.pending.remove(name);
     }
 
+    /// How much there is that may have to be sent, or may turn out to be nothing.
+    pub fn unsent(&self) -> usize {
+        self.pending.len() + self.suspects.len() + self.restores.len()
+    }
+
     /// Whether the client was told that there is none, and has not answered.
     pub fn is_going(&self, name: &str) -> bool {
         self.in_flight_item(name).is_some_and(|item| item.resource.is_none())

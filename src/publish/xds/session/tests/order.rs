@@ -147,6 +147,24 @@ fn virtual_hosts_follow_their_table_and_are_sent_again_with_it() {
 }
 
 #[test]
+fn a_cluster_goes_with_a_route_that_the_client_never_had() {
+    let mut rig = mk_settled();
+    let host = mk_host(&mk_table(8080), "b.example.com", [mk_route_to("b")]);
+    let cluster = only(rig.apply(Update::to(2).service("b", &[]).host(host)));
+    let endpoints = only(rig.subscribe(Kind::Endpoints, &[B]));
+    rig.ack(&cluster);
+    let routes = only(rig.ack(&endpoints));
+    assert!(rig.nack(&routes, "bad").is_empty(), "there is nothing better to offer");
+    // Nothing is to be said of the host, so no answer will come of it.
+    assert!(rig.apply(Update::to(3).no_service("b").no_host(&mk_table(8080), "b.example.com")).is_empty());
+    assert_eq!(rig.session.deadline(), Some(rig.now), "it looks again by itself");
+    let removal = only(rig.pass(Duration::ZERO));
+    assert_eq!((removal.kind, removed(&removal)), (Kind::Cluster, vec![B]));
+    assert!(rig.ack(&removal).iter().all(|response| response.kind == Kind::Endpoints));
+    assert_eq!(rig.session.deadline(), None);
+}
+
+#[test]
 fn a_table_without_hosts_has_a_sentinel() {
     let mut rig = mk_settled();
     rig.apply(Update::to(2).listener(mk_http_listener(8081, &["public"])));

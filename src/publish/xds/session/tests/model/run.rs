@@ -85,6 +85,8 @@ struct Stream {
     oracle: Oracle,
     sight: Sight,
     seen: BTreeMap<Key, Content>,
+    /// The version of the model that its task was last woken for.
+    heard: u64,
 }
 
 /// See the module.
@@ -152,7 +154,7 @@ impl Run {
     fn step(&mut self, step: &Step) -> Result<(), Wrong> {
         match step {
             Step::Apply(changes) => self.apply(changes),
-            Step::Notify(client) => self.call(*client, |session, cache, time| session.on_change(cache, time))?,
+            Step::Notify(client) => self.notify(*client)?,
             Step::Connect { client, scope, resume } => self.connect(*client, *scope, *resume),
             Step::Disconnect(client) => {
                 let peer = &mut self.peers[usize::from(*client)];
@@ -237,7 +239,17 @@ impl Run {
         let session = Session::new(View { scope: scope_of, inline }, 1_000).salted(peer.streams << 32);
         let sight = Sight { scope, inline };
         let seen = self.world.seen(sight);
-        peer.stream = Some(Stream { session, oracle: Oracle::new(inline, resumes, moved), sight, seen });
+        let oracle = Oracle::new(inline, resumes, moved);
+        peer.stream = Some(Stream { session, oracle, sight, seen, heard: self.version });
+    }
+
+    /// Wakes a client's task for a change, if there is one that it was not woken for: nothing else makes it look again.
+    fn notify(&mut self, client: u8) -> Result<(), Wrong> {
+        let Some(stream) = &mut self.peers[usize::from(client)].stream else { return Ok(()) };
+        if std::mem::replace(&mut stream.heard, self.version) == self.version {
+            return Ok(());
+        }
+        self.call(client, |session, cache, time| session.on_change(cache, time))
     }
 
     /// A request reaches the server; false if there is none.
@@ -267,7 +279,7 @@ impl Run {
     /// The server does something for a client, and what it says is judged.
     fn call(&mut self, client: u8, act: impl FnOnce(&mut Session, &Cache, Instant)) -> Result<(), Wrong> {
         let Peer { client: peer, stream, dangled, .. } = &mut self.peers[usize::from(client)];
-        let Some(Stream { session, oracle, seen, sight }) = stream else { return Ok(()) };
+        let Some(Stream { session, oracle, seen, sight, .. }) = stream else { return Ok(()) };
         if self.version > 0 {
             oracle.look(&Now { seen, client: peer, time: self.time, dangled, accepted: &self.accepted });
         }
@@ -328,7 +340,7 @@ impl Run {
         // A first look at everything, then all that waits for time, then a last look.
         for _ in 0..3 {
             for client in 0..CLIENTS {
-                self.call(client, |session, cache, time| session.on_change(cache, time))?;
+                self.notify(client)?;
                 self.settle(client)?;
             }
             self.pass(Duration::from_secs(6))?;
