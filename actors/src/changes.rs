@@ -49,6 +49,11 @@ impl<K, V> Default for Changes<K, V> {
 }
 
 impl<K: Clone + Eq + Hash, V: Clone> Changes<K, V> {
+    /// So many keys are about to be recorded, perhaps a whole list.
+    pub fn expect(&mut self, keys: usize) {
+        self.pending.reserve(keys.saturating_sub(self.pending.len()));
+    }
+
     /// Adds a change; merges it with one that still waits.
     pub fn record(&mut self, key: K, change: Change<V>) {
         if let Some((_, waiting)) = self.pending.get_mut(&key) {

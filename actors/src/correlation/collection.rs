@@ -102,6 +102,12 @@ impl<K: Key, V: Value> State<K, V> {
         Self { held: Numbered::default(), len: 0, indexes: Vec::new(), touched: Vec::new(), triggered: Vec::new() }
     }
 
+    /// So many keys are about to be set: a whole list at the start, or few of many.
+    pub fn expect(&mut self, keys: usize) {
+        self.held.make_room(keys);
+        self.touched.reserve(keys);
+    }
+
     pub fn get(&self, key: &K) -> Option<&Arc<V>> {
         let (_, held) = self.held.get(self.held.find(key)?)?;
         held.value.as_ref()

@@ -250,6 +250,8 @@ where
             }
         }
         let runs = dirty.len();
+        // Most functions put out one thing an input.
+        world.with(self.output, |state| state.expect(runs));
         for number in dirty {
             self.run_one(world, number);
         }

@@ -26,6 +26,15 @@ impl<K, T> Default for Numbered<K, T> {
 }
 
 impl<K: Clone + Eq + Hash, T: Default> Numbered<K, T> {
+    /// Makes room for so many keys in all at once: growing step by step moves, and hashes, everything each time.
+    pub fn make_room(&mut self, keys: usize) {
+        let held = &self.held;
+        let more = keys.saturating_sub(self.numbers.len());
+        let hasher = |number: &u32| held[*number as usize].as_ref().map_or(0, |(key, _)| FxBuildHasher.hash_one(key));
+        self.numbers.reserve(more, hasher);
+        self.held.reserve(more.saturating_sub(self.free.len()));
+    }
+
     /// The number of a key that is held.
     pub fn find(&self, key: &K) -> Option<u32> {
         let same = |number: &u32| self.key(*number) == Some(key);

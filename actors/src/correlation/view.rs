@@ -74,7 +74,9 @@ impl<V: View> ViewNode<V> {
                 self.failing.insert(key.clone());
                 self.report(world, key, &error.errors, error.serving);
             }
-            None if self.failing.remove(key) => drop(world.problems.clear(&self.scope(), &key.to_string())),
+            None if !self.failing.is_empty() && self.failing.remove(key) => {
+                drop(world.problems.clear(&self.scope(), &key.to_string()))
+            }
             None => return,
         }
         if let Some(errors) = self.errors {
@@ -133,7 +135,7 @@ impl<V: View> Node for ViewNode<V> {
     fn run(&mut self, world: &World, _dirty: Vec<u32>) -> usize {
         let incoming = std::mem::take(&mut self.incoming);
         let runs = incoming.len();
-        let mut latest: Map<&ObjectKey, usize> = Map::default();
+        let mut latest: Map<&ObjectKey, usize> = Map::with_capacity_and_hasher(runs, Default::default());
         let mut deleted: Set<&ObjectKey> = Set::default();
         for (at, (key, object)) in incoming.iter().enumerate() {
             latest.insert(key, at);
@@ -143,6 +145,7 @@ impl<V: View> Node for ViewNode<V> {
         }
         let mut wanted: Vec<usize> = latest.into_values().collect();
         wanted.sort_unstable();
+        world.with(self.output, |state| state.expect(wanted.len()));
         let read = |at: &usize| incoming[*at].1.as_ref().map(|object| (object, Self::parse(object)));
         for (at, read) in wanted.iter().zip(parallel::map(&wanted, read)) {
             let key = &incoming[*at].0;

@@ -207,6 +207,7 @@ impl Lister {
         let mut subscribers = self.shared.subscribers.lock();
         let held = self.list();
         port.send(|buffer| {
+            buffer.expect(held.len());
             for object in held {
                 let change = Change { initial: true, ..Change::live(None, Some(object.clone())) };
                 buffer.record(object.key().clone(), change);
@@ -248,10 +249,14 @@ impl Lister {
         let mut told = Vec::with_capacity(delta.changes.len());
         {
             let mut held = shared.held.write();
+            let first = held.len() == 0;
+            if first {
+                held.fill(delta.changes.iter().filter_map(|(_, change)| change.new.clone()));
+            }
             for ((key, change), found) in delta.changes.iter().zip(found) {
                 // A batch that comes again, since the store's actor ended before it could commit it, tells nobody
                 // anything: `old` is what is held.
-                let old = held.get(key).cloned();
+                let old = if first { None } else { held.get(key).cloned() };
                 let same = match (&old, &change.new) {
                     (Some(old), Some(new)) => Arc::ptr_eq(old, new),
                     (old, new) => old.is_none() && new.is_none(),
@@ -260,6 +265,7 @@ impl Lister {
                     told.push((key.clone(), Change { old, ..change.clone() }));
                 }
                 match &change.new {
+                    Some(object) if first => held.find(object, found),
                     Some(object) => held.set(object, found),
                     None => held.remove(key),
                 }
@@ -268,6 +274,7 @@ impl Lister {
         }
         for (_, port) in subscribers.ports.iter().filter(|_| !told.is_empty()) {
             port.send(|buffer| {
+                buffer.expect(told.len());
                 for (key, change) in &told {
                     buffer.record(key.clone(), change.clone());
                 }
