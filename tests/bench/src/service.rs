@@ -212,6 +212,8 @@ fn spawn(config: &Path) -> (Child, Instant) {
     let program = std::env::current_exe().unwrap_or_else(|error| panic!("which program is this: {error}"));
     let mut command = Command::new(program);
     command.args(["run", "--config"]).arg(config).env(CHILD, "1").stdin(Stdio::null());
+    // What is read of a program's symbols to print one backtrace stays resident, hundreds of MiB of them.
+    command.env_remove("RUST_BACKTRACE");
     let started = Instant::now();
     let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     (child, started)

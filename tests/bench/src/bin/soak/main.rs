@@ -25,6 +25,8 @@ const ROUTES: usize = 5_000;
 const RATE: u64 = 200;
 const CLIENTS: usize = 4;
 const FAULT_EVERY: Duration = Duration::from_secs(10);
+/// One fault in so many is kill -9: seldom, since what grows must have the time to.
+const KILL_EVERY: u64 = 60;
 const CHECK_EVERY: Duration = Duration::from_secs(60);
 /// How long after the last change, and the last fault, a client may take to have everything.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -39,8 +41,8 @@ struct Sum {
     losses: u64,
     /// The longest from the last change to the moment when the last client had it.
     slowest: Duration,
-    /// MiB, at the first check and now.
-    memory: Option<(f64, f64)>,
+    /// MiB, at each check.
+    memory: Vec<f64>,
 }
 
 fn main() -> ExitCode {
@@ -77,7 +79,7 @@ fn main() -> ExitCode {
         if Instant::now() >= next_fault {
             next_fault += FAULT_EVERY;
             sum.faults += 1;
-            if sum.faults.is_multiple_of(10) {
+            if sum.faults.is_multiple_of(KILL_EVERY) {
                 sum.kills += 1;
                 service.kill();
                 service.start_again();
@@ -127,27 +129,28 @@ fn check(service: &Service, clients: &Clients, versions: &[usize], sum: &mut Sum
     sum.checks += 1;
     sum.losses += lacking.len() as u64;
     sum.slowest = sum.slowest.max(begun.elapsed());
-    let now = service.memory().now;
-    sum.memory = Some((sum.memory.map_or(now, |(first, _)| first), now));
+    sum.memory.push(service.memory().now);
 }
 
 fn progress(sum: &Sum) -> String {
-    let (first, now) = sum.memory.unwrap_or_default();
     format!(
-        "{} events, {} faults ({} kill -9), {} losses in {} checks, slowest {:.1} s, {first:.0} -> {now:.0} MiB",
+        "{} events, {} faults ({} kill -9), {} losses in {} checks, slowest {:.1} s, {:.0} MiB",
         sum.events,
         sum.faults,
         sum.kills,
         sum.losses,
         sum.checks,
-        sum.slowest.as_secs_f64()
+        sum.slowest.as_secs_f64(),
+        sum.memory.last().copied().unwrap_or_default()
     )
 }
 
 fn table(sum: &Sum, took: Duration, seed: u64) -> String {
-    let (first, now) = sum.memory.unwrap_or_default();
+    let of = |memory: Option<&f64>| memory.copied().unwrap_or_default();
+    let (first, last) = (of(sum.memory.first()), of(sum.memory.last()));
+    let most = of(sum.memory.iter().max_by(|a, b| a.total_cmp(b)));
     let mut text = String::from("| soak | |\n|---|---|\n");
-    let growth = (now - first) / first.max(1.0) * 100.0;
+    let growth = (last - first) / first.max(1.0) * 100.0;
     for (what, value) in [
         ("time", format!("{:.2} h, seed {seed}", took.as_secs_f64() / 3_600.0)),
         ("routes, xDS clients", format!("{ROUTES}, {CLIENTS}")),
@@ -156,7 +159,8 @@ fn table(sum: &Sum, took: Duration, seed: u64) -> String {
         ("checks of every route at every client", sum.checks.to_string()),
         ("lost updates", sum.losses.to_string()),
         ("slowest to be live everywhere", format!("{:.1} s", sum.slowest.as_secs_f64())),
-        ("memory, first and last check", format!("{first:.0} MiB, {now:.0} MiB ({growth:+.0} %)")),
+        ("memory, first and last check", format!("{first:.0} MiB, {last:.0} MiB ({growth:+.0} %)")),
+        ("memory, the most at any check", format!("{most:.0} MiB")),
     ] {
         // A string takes everything.
         let _ = writeln!(text, "| {what} | {value} |");
