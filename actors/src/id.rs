@@ -1,7 +1,9 @@
 //! Who an object is. Identity is (source, resource type, namespace, name) everywhere; no stage has a
 //! shorter one of its own. All of it is cheap to clone.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -19,16 +21,42 @@ pub enum Scope {
 }
 
 /// A kind of object that a source can list and watch. Registries other than Kubernetes make the fields up.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ResourceType(Arc<TypeParts>);
 
-#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct TypeParts {
     group: String,
     version: String,
     kind: String,
     plural: String,
     scope: Scope,
+}
+
+/// Identities are compared all day, mostly with others of the same type, source and namespace, whose parts are shared:
+/// then their address says that they are equal, and no text is looked at.
+fn compare<T: Ord + ?Sized>(a: &Arc<T>, b: &Arc<T>) -> Ordering {
+    if Arc::ptr_eq(a, b) { Ordering::Equal } else { a.cmp(b) }
+}
+
+impl Ord for ResourceType {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for ResourceType {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Hash for ResourceType {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // Tells all types apart but for the versions of one.
+        self.0.plural.hash(state);
+        self.0.group.hash(state);
+    }
 }
 
 impl ResourceType {
@@ -95,7 +123,7 @@ impl fmt::Debug for ResourceType {
 }
 
 /// Which object of a resource type: its source, namespace (none for cluster scope) and name.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ObjectKey {
     /// The configured name of the source that the object came from.
     pub source: Name,
@@ -104,6 +132,23 @@ pub struct ObjectKey {
     pub namespace: Option<Name>,
     /// Name.
     pub name: Name,
+}
+
+/// By source, then namespace, cluster-scoped ones first, then name.
+impl Ord for ObjectKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let namespaces = || match (&self.namespace, &other.namespace) {
+            (Some(one), Some(other)) => compare(one, other),
+            (one, other) => one.is_some().cmp(&other.is_some()),
+        };
+        compare(&self.source, &other.source).then_with(namespaces).then_with(|| self.name.cmp(&other.name))
+    }
+}
+
+impl PartialOrd for ObjectKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl ObjectKey {
@@ -152,5 +197,46 @@ pub struct ObjectRef {
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.resource_type.kind(), self.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_sort_by_source_then_namespace_then_name_whether_their_parts_are_shared_or_not() {
+        let source = Name::from("b");
+        let of = |namespace: Option<&str>, name: &str| ObjectKey {
+            source: source.clone(),
+            namespace: namespace.map(Name::from),
+            name: name.into(),
+        };
+        let sorted = [
+            ObjectKey::namespaced("a", "z", "z"),
+            of(None, "a"),
+            of(None, "b"),
+            of(Some("a"), "b"),
+            of(Some("b"), "a"),
+            ObjectKey::namespaced("b", "b", "b"),
+            ObjectKey::cluster("c", "a"),
+        ];
+        for (at, one) in sorted.iter().enumerate() {
+            for (other_at, other) in sorted.iter().enumerate() {
+                assert_eq!(one.cmp(other), at.cmp(&other_at), "{one} and {other}");
+                assert_eq!(one == other, at == other_at);
+            }
+        }
+        let unshared = ObjectKey::namespaced("b", "b", "b");
+        assert_eq!((unshared.cmp(&sorted[5]), &unshared), (Ordering::Equal, &sorted[5]));
+    }
+
+    #[test]
+    fn types_that_differ_in_their_version_alone_are_two() {
+        let [one, other] = ["v1", "v2"].map(|version| ResourceType::new("g", version, "K", "ks", Scope::Cluster));
+        assert!(one < other && one != other);
+        let mut both = crate::Set::default();
+        both.extend([one.clone(), other, ResourceType::new("g", "v1", "K", "ks", Scope::Cluster)]);
+        assert_eq!((both.len(), both.contains(&one)), (2, true));
     }
 }

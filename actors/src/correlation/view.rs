@@ -75,7 +75,7 @@ impl<V: View> ViewNode<V> {
                 self.report(world, key, &error.errors, error.serving);
             }
             None if !self.failing.is_empty() && self.failing.remove(key) => {
-                drop(world.problems.clear(&self.scope(), &key.to_string()))
+                world.problems.clear(&self.scope(), &key.to_string());
             }
             None => return,
         }

@@ -79,9 +79,9 @@ impl Told {
         if full {
             *said = Said::default();
         }
-        let mut named = BTreeSet::new();
+        let changes: Vec<_> = changes.collect();
+        let named: BTreeSet<ObjectRef> = changes.iter().map(|(object, _)| (*object).clone()).collect();
         for (object, status) in changes {
-            named.insert(object.clone());
             match status {
                 Some(status) => drop(said.statuses.insert(object.clone(), status)),
                 None => drop(said.statuses.remove(object)),
