@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::run::{cargo, root, run, shown, title};
+use crate::run::{cargo, root, run};
+use crate::suite;
 
 /// Runs the service for so long; the table goes to `target/soak.md`.
 pub fn soak(hours: f64, seed: u64) -> Result<()> {
@@ -63,27 +64,46 @@ const COUNTS: [Count; 5] = [
     },
 ];
 
+/// How often Tidegate is killed, between a real directory, a real API server and a real Envoy.
+const KILLS: &str = "500";
+
 /// Runs every suite with its large count; the table goes to `target/soak-counts.md`.
 pub fn counts() -> Result<()> {
-    let mut table = String::from("| what | count | result | time |\n|---|---|---|---|\n");
-    let mut failed = Vec::new();
+    let mut table =
+        Table { text: String::from("| what | count | result | time |\n|---|---|---|---|\n"), failed: vec![] };
     for Count { what, count, arguments, variables } in &COUNTS {
         let mut command = cargo(arguments);
         command.args(["--", "--nocapture"]).envs(variables.iter().copied());
-        title(&shown(&command));
-        let begun = Instant::now();
-        let status = command.status().with_context(|| format!("could not start {}", shown(&command)))?;
-        let result = if status.success() { "no violation" } else { "FAILED" };
-        if !status.success() {
-            failed.push(*what);
-        }
-        table.push_str(&format!("| {what} | {count} | {result} | {} |\n", minutes(begun.elapsed())));
+        table.row(what, count, || run(&mut command));
     }
+    table.row("kill -9 under load, with a real directory, API server and Envoy", KILLS, || {
+        suite::test(None, &["--test".to_owned(), "kills".to_owned()], &[("TIDEGATE_KILLS", KILLS)])
+    });
+    let Table { text, failed } = table;
     let out = root().join("target/soak-counts.md");
     fs::create_dir_all(root().join("target")).context("make target/")?;
-    fs::write(&out, &table).with_context(|| format!("write {}", out.display()))?;
-    println!("\n{table}\nthe table is in {}", out.display());
+    fs::write(&out, &text).with_context(|| format!("write {}", out.display()))?;
+    println!("\n{text}\nthe table is in {}", out.display());
     if failed.is_empty() { Ok(()) } else { bail!("{} failed", failed.join(", ")) }
+}
+
+/// What came of the suites so far. One that fails does not keep the others from running.
+struct Table {
+    text: String,
+    failed: Vec<String>,
+}
+
+impl Table {
+    fn row(&mut self, what: &str, count: &str, run: impl FnOnce() -> Result<()>) {
+        let begun = Instant::now();
+        let result = run();
+        if let Err(error) = &result {
+            println!("{error:#}");
+            self.failed.push(what.to_owned());
+        }
+        let result = if result.is_ok() { "no violation" } else { "FAILED" };
+        self.text.push_str(&format!("| {what} | {count} | {result} | {} |\n", minutes(begun.elapsed())));
+    }
 }
 
 fn minutes(time: Duration) -> String {
