@@ -19,6 +19,8 @@
 
 mod catalogue;
 
+mod configured;
+
 mod gate;
 
 mod offline;
@@ -37,6 +39,7 @@ mod snapshot;
 
 mod sources;
 
+pub(crate) use configured::wants_proxy;
 pub use offline::{check, translate};
 pub use options::{Hooks, RunOptions, Target, Translation};
 pub use run::run;
@@ -64,17 +67,18 @@ use crate::admin::token::{self, Key};
 use crate::admin::watches::WatchRegistry;
 use crate::admin::{AdminServer, ModelDocument};
 use crate::builder::{Tidegate, Wire};
-use crate::config::{BackendRange, Config, Switch, Token, XdsClient};
-use crate::correlate::{self, AllowedBackends, Outputs, Settings, Shard};
+use crate::config::{Config, Token};
+use crate::correlate::{self, Outputs, Settings};
 use crate::proxy::bootstrap::{AdminAddress, Bootstrap, BootstrapOptions, XdsAddress};
 use crate::proxy::child::{self, ChildOptions};
 use crate::proxy::{ProxyError, supervised};
 use crate::publish::events::Teller;
 use crate::publish::json::PublishedModel;
-use crate::publish::status::{PublishedStatuses, Speaker, StatusWriter};
+use crate::publish::status::{PublishedStatuses, StatusWriter};
 use crate::publish::step::Steps;
-use crate::publish::xds::{self, XdsPublisher, XdsServer};
+use crate::publish::xds::{XdsPublisher, XdsServer};
 use catalogue::Types;
+use configured::{settings, speaker, xds_options};
 use gate::Opening;
 
 /// Shared with whoever says what is missing.
@@ -296,65 +300,7 @@ impl App {
     }
 }
 
-fn xds_options(config: &Config, socket: &std::path::Path, env: &Env) -> anyhow::Result<xds::Options> {
-    let tls = config.xds.tls.clone();
-    let tls =
-        tls.map(|tls| xds::TlsFiles { certificate: tls.cert_file, key: tls.key_file, client_ca: tls.client_ca_file });
-    let rule = |client: &XdsClient| xds::ClientRule::new(&client.identity, &client.gateways);
-    let clients = config.xds.clients.iter().map(rule).collect::<Result<_, _>>();
-    Ok(xds::Options {
-        tcp: Some(config.xds.address),
-        tls,
-        clients: clients.map_err(|reason| anyhow::anyhow!("xds.clients: {reason}"))?,
-        unix: env.net.has_unix().then(|| socket.to_owned()),
-        allow_all: config.xds.allow_unscoped,
-        max_clients: config.xds.max_clients as usize,
-        max_subscriptions: config.xds.max_subscriptions as usize,
-        // What does not fit is more than any machine that this runs on can hold.
-        max_request_bytes: usize::try_from(config.xds.max_request_size.bytes()).unwrap_or(usize::MAX),
-        first_request: *config.xds.first_request_timeout,
-        keepalive: *config.xds.keepalive_interval,
-        keepalive_timeout: *config.xds.keepalive_timeout,
-        ..xds::Options::default()
-    })
-}
-
-/// What the config, or the command line, allows endpoints to be.
-fn allowed(ranges: &[BackendRange]) -> AllowedBackends {
-    AllowedBackends {
-        loopback: ranges.contains(&BackendRange::Loopback),
-        link_local: ranges.contains(&BackendRange::LinkLocal),
-    }
-}
-
-fn settings(config: &Config) -> Settings {
-    Settings {
-        controller: config.gateway.controller_name.as_str().into(),
-        shard: Shard {
-            classes: config.gateway.classes.iter().map(|class| class.as_str().into()).collect(),
-            selector: config.gateway.labels(),
-        },
-        bind: config.proxy.bind,
-        sources: config.sources.iter().map(|source| source.name.as_str().into()).collect(),
-        max_routes: config.limits.routes_per_gateway as usize,
-        allowed: allowed(&config.gateway.allow_backends),
-    }
-}
-
-fn speaker(settings: &Settings) -> Speaker {
-    Speaker { controller: settings.controller.clone(), is_shard: settings.shard.is_part() }
-}
-
 fn correlation(settings: &Arc<RwLock<Settings>>, env: &Env, problems: &Problems, gate: Gate) -> Correlation<Outputs> {
     let settings = settings.clone();
     Correlation::new("gateway", env, problems, gate, move |graph| correlate::build(graph, &settings.read()))
-}
-
-/// Whether a local Envoy is wanted, and whether going on without one is an error.
-pub(crate) fn wants_proxy(config: &Config) -> Option<bool> {
-    match config.proxy.managed {
-        Switch::On => Some(true),
-        Switch::Auto => Some(false),
-        Switch::Off => None,
-    }
 }

@@ -6,8 +6,9 @@ use tidegate_actors::correlation::Graph;
 use tidegate_actors::env::Env;
 use tidegate_actors::problem::{Problem, Problems};
 
+use super::configured::allowed;
 use super::refusals::refusals;
-use super::{Target, Translation, allowed};
+use super::{Target, Translation};
 use crate::builder::Tidegate;
 use crate::config::BackendRange;
 use crate::correlate::{self, Settings};
