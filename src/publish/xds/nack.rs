@@ -79,6 +79,8 @@ impl Session {
     /// What a client that rejects a resource and has no other is given instead.
     fn last_good(&self, cache: &Cache, rejected: &Resource) -> Option<Arc<Resource>> {
         let good = cache.last_good(rejected.kind, &rejected.name, &self.view)?;
-        (good.version != rejected.version).then_some(good)
+        // It accepts routes to a cluster that went meanwhile, and fails their requests.
+        let leads = good.clusters().iter().all(|name| cache.get(Kind::Cluster, name, &self.view).is_some());
+        (good.version != rejected.version && leads).then_some(good)
     }
 }

@@ -138,6 +138,15 @@ impl Resource {
         }
     }
 
+    /// The clusters that routes in it lead to, some of them perhaps several times.
+    pub fn clusters(&self) -> Vec<&Name> {
+        match &self.source {
+            Source::Host(encoding) => encoding.clusters().collect(),
+            Source::Table(hosts) => hosts.iter().flat_map(|host| host.clusters()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether a listener asks for a routing table or a certificate by name.
     pub fn names(&self, kind: Kind, name: &str) -> bool {
         let Source::Listener(listener) = &self.source else { return false };

@@ -165,6 +165,24 @@ fn a_cluster_goes_with_a_route_that_the_client_never_had() {
 }
 
 #[test]
+fn what_others_accepted_once_is_not_given_to_a_client_if_it_leads_to_a_cluster_that_went() {
+    for (service_goes, given) in [(true, 0), (false, 1)] {
+        let mut rig = mk_settled();
+        rig.reconnect();
+        let newest = Update::to(2).host(mk_host(&mk_table(8080), "a.example.com", []));
+        rig.apply_unseen(if service_goes { newest.no_service("a") } else { newest });
+        for (kind, names) in [(Kind::Cluster, &[][..]), (Kind::Listener, &[]), (Kind::RouteConfig, &[TABLE])] {
+            let responses = rig.subscribe(kind, names);
+            rig.settle(responses);
+        }
+        let first = rig.subscribe(Kind::VirtualHost, &[]);
+        let all = rig.settle_unless(first, |resource| &*resource.name == HOST && !resource.routes_to(A));
+        let older = all.iter().flat_map(|response| &response.resources).filter(|resource| resource.routes_to(A));
+        assert_eq!(older.count(), given, "the cluster is gone: {service_goes}");
+    }
+}
+
+#[test]
 fn a_table_without_hosts_has_a_sentinel() {
     let mut rig = mk_settled();
     rig.apply(Update::to(2).listener(mk_http_listener(8081, &["public"])));
