@@ -49,8 +49,8 @@ impl<K, V> Default for Changes<K, V> {
 }
 
 impl<K: Clone + Eq + Hash, V: Clone> Changes<K, V> {
-    /// So many keys are about to be recorded, perhaps a whole list.
-    pub fn expect(&mut self, keys: usize) {
+    /// Makes room for so many keys that are about to be recorded, perhaps a whole list.
+    pub(crate) fn make_room(&mut self, keys: usize) {
         self.pending.reserve(keys.saturating_sub(self.pending.len()));
     }
 

@@ -102,8 +102,8 @@ impl<K: Key, V: Value> State<K, V> {
         Self { held: Numbered::default(), len: 0, indexes: Vec::new(), touched: Vec::new(), triggered: Vec::new() }
     }
 
-    /// So many keys are about to be set: a whole list at the start, or few of many.
-    pub fn expect(&mut self, keys: usize) {
+    /// Makes room for so many keys that are about to be set: a whole list at the start, or few of many.
+    pub fn make_room(&mut self, keys: usize) {
         self.held.make_room(keys);
         self.touched.reserve(keys);
     }

@@ -251,7 +251,7 @@ where
         }
         let runs = dirty.len();
         // Most functions put out one thing an input.
-        world.with(self.output, |state| state.expect(runs));
+        world.with(self.output, |state| state.make_room(runs));
         for number in dirty {
             self.run_one(world, number);
         }

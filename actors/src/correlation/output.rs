@@ -189,7 +189,7 @@ impl<K: Key, V: Value> Tap for Collection<K, V> {
             let waiting = waiting.or_insert_with(|| Box::new(Changes::<K, Arc<V>>::default()));
             // One collection, one pair of types: the tap that made the entry had the same handle.
             if let Some(waiting) = waiting.as_any().downcast_mut::<Changes<K, Arc<V>>>() {
-                waiting.expect(changes.len());
+                waiting.make_room(changes.len());
                 for (key, change) in changes {
                     waiting.record(key, change);
                 }

@@ -18,7 +18,7 @@ impl<K: Key, V: Value> Node for UnionNode<K, V> {
         for input in &self.inputs {
             let changed: Vec<K> = world.with(*input, |state| state.deltas().map(|delta| delta.key).collect());
             runs += changed.len();
-            world.with(self.output, |state| state.expect(changed.len()));
+            world.with(self.output, |state| state.make_room(changed.len()));
             for key in changed {
                 let first = self.inputs.iter().find_map(|input| world.with(*input, |state| state.get(&key).cloned()));
                 world.with(self.output, |state| state.set(&key, first));

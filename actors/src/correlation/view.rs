@@ -145,7 +145,7 @@ impl<V: View> Node for ViewNode<V> {
         }
         let mut wanted: Vec<usize> = latest.into_values().collect();
         wanted.sort_unstable();
-        world.with(self.output, |state| state.expect(wanted.len()));
+        world.with(self.output, |state| state.make_room(wanted.len()));
         let read = |at: &usize| incoming[*at].1.as_ref().map(|object| (object, Self::parse(object)));
         for (at, read) in wanted.iter().zip(parallel::map(&wanted, read)) {
             let key = &incoming[*at].0;

@@ -47,8 +47,8 @@ impl Held {
         self.indexes.insert(name, index);
     }
 
-    /// Takes the objects of a first list while it is empty, in one piece: one by one each is looked for. What is found
-    /// in them is yet to be said.
+    /// Takes the objects of a first list while it is empty, in one piece: one by one each is looked for. They
+    /// are yet to be put in the indexes.
     pub fn fill(&mut self, objects: impl Iterator<Item = Arc<Object>>) {
         self.objects = objects.map(Keyed).collect();
     }
@@ -56,11 +56,11 @@ impl Held {
     /// Sets an object; `found` names what each index function found in it.
     pub fn set(&mut self, object: &Arc<Object>, found: Vec<(Name, Found)>) {
         self.objects.replace(Keyed(object.clone()));
-        self.find(object, found);
+        self.put_in_indexes(object, found);
     }
 
-    /// Says what each index function found in an object that is held.
-    pub fn find(&mut self, object: &Arc<Object>, found: Vec<(Name, Found)>) {
+    /// Puts an object that is held under what each index function found in it.
+    pub fn put_in_indexes(&mut self, object: &Arc<Object>, found: Vec<(Name, Found)>) {
         for (name, values) in found {
             let Some(index) = self.indexes.get_mut(&name) else { continue };
             match values {

@@ -207,7 +207,7 @@ impl Lister {
         let mut subscribers = self.shared.subscribers.lock();
         let held = self.list();
         port.send(|buffer| {
-            buffer.expect(held.len());
+            buffer.make_room(held.len());
             for object in held {
                 let change = Change { initial: true, ..Change::live(None, Some(object.clone())) };
                 buffer.record(object.key().clone(), change);
@@ -265,7 +265,7 @@ impl Lister {
                     told.push((key.clone(), Change { old, ..change.clone() }));
                 }
                 match &change.new {
-                    Some(object) if first => held.find(object, found),
+                    Some(object) if first => held.put_in_indexes(object, found),
                     Some(object) => held.set(object, found),
                     None => held.remove(key),
                 }
@@ -274,7 +274,7 @@ impl Lister {
         }
         for (_, port) in subscribers.ports.iter().filter(|_| !told.is_empty()) {
             port.send(|buffer| {
-                buffer.expect(told.len());
+                buffer.make_room(told.len());
                 for (key, change) in &told {
                     buffer.record(key.clone(), change.clone());
                 }

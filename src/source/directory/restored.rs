@@ -21,13 +21,8 @@ pub(super) struct Restored {
 impl Restored {
     /// An earlier run held these.
     pub fn add(&mut self, of: ResourceType, keys: impl Iterator<Item = ObjectKey>) {
-        let held = self.keys.entry(of).or_default();
         // In one piece: they come sorted, and thousands of them one by one take a good part of a warm start.
-        if held.is_empty() {
-            *held = keys.collect();
-        } else {
-            held.extend(keys);
-        }
+        self.keys.entry(of).or_default().append(&mut keys.collect());
     }
 
     pub fn is_empty(&self) -> bool {

@@ -3,6 +3,9 @@
 //! Oracle: no nonce comes twice; of a type one response is in flight; nothing is sent again that the client has accepted
 //! and has not asked for, lost or rejected since; what the session remembers is bounded by the names that were ever
 //! spoken of; and a client that asked for everything, and accepts everything, ends up with what is published.
+//!
+//! It cannot say that virtual hosts are sent again for nothing to a client that asks for names, rejects or sends raw bytes:
+//! which of its tables it has lost at which moment is not followed here. The session's model follows it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};

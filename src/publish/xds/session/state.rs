@@ -140,9 +140,9 @@ impl TypeState {
         self.pending.remove(name);
     }
 
-    /// How much there is that may have to be sent, or may turn out to be nothing.
+    /// How many names there are that may have to be sent, or may turn out to be nothing.
     pub fn unsent(&self) -> usize {
-        self.pending.len() + self.suspects.len() + self.restores.len()
+        self.pending.len() + self.suspects.iter().map(Vec::len).sum::<usize>() + self.restores.len()
     }
 
     /// Whether the client was told that there is none, and has not answered.
