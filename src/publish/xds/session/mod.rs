@@ -304,6 +304,10 @@ impl Session {
     /// What follows from a resource that a client has accepted.
     fn on_accepted(&mut self, cache: &Cache, kind: Kind, name: &Name, gate: u64) {
         match kind {
+            // It was given them for as long as it keeps their cluster.
+            Kind::Endpoints if cache.get(kind, name, &self.view).is_none() => {
+                self.types[kind as usize].mark(name, cache.version(), None, false);
+            }
             // Envoy holds the ACK of a cluster back until all new ones have their endpoints, so this one says that
             // it can be used.
             Kind::Endpoints if !self.state(Kind::Cluster).pending.contains_key(name) => {

@@ -152,12 +152,11 @@ impl Session {
             }
             let known = self.state(kind).known.contains_key(name);
             return match (pending.force, known) {
-                // A cluster that went before the client asked for its endpoints: it waits for them, and for nothing
-                // else until it has them. State of the world knows no other way to say that there are none.
-                (true, _) if kind == Kind::Endpoints && self.view.inline => {
-                    let lingers = self.state(Kind::Cluster).known.contains_key(name);
-                    let last = cache.departed_endpoints(name).filter(|_| lingers);
-                    Verdict::Send(Some(last.unwrap_or_else(|| no_endpoints(name))))
+                // The cluster went, and the client has to keep it for now: it must not do without its endpoints, or wait
+                // for them. State of the world knows no other way to say that there are none.
+                (true, _) if kind == Kind::Endpoints && (self.view.inline || self.is_kept(name)) => {
+                    let last = cache.departed_endpoints(name).filter(|_| self.is_kept(name));
+                    Verdict::Send(last.or_else(|| self.view.inline.then(|| no_endpoints(name))))
                 }
                 (true, _) => Verdict::Send(None),
                 // The table is gone and the client still has it: an old listener drains with it, and must not be
@@ -189,8 +188,7 @@ impl Session {
         let waits = match kind {
             // Not for the cluster's ACK: Envoy sends none before all new clusters have their endpoints.
             Kind::Endpoints => {
-                let has_it = clusters.known.contains_key(name) && !clusters.is_going(name);
-                clusters.pending.contains_key(name) && !clusters.is_on_its_way(name) && !has_it
+                clusters.pending.contains_key(name) && !clusters.is_on_its_way(name) && !self.is_kept(name)
             }
             Kind::RouteConfig | Kind::VirtualHost => gates.waiting.contains(name),
             _ => false,
@@ -202,6 +200,12 @@ impl Session {
     fn unlike_before(&self, kind: Kind, resource: Arc<Resource>) -> Arc<Resource> {
         let accepted = || self.state(kind).known.get(&resource.name).is_some_and(|known| known.resource.is_some());
         if kind != Kind::Secret || accepted() { resource } else { resource.again(self.salt) }
+    }
+
+    /// Whether the client has a cluster and was not told to give it up.
+    fn is_kept(&self, cluster: &str) -> bool {
+        let clusters = self.state(Kind::Cluster);
+        clusters.known.contains_key(cluster) && !clusters.is_going(cluster)
     }
 
     fn drains(&self, cache: &Cache, table: &str) -> bool {

@@ -107,6 +107,20 @@ fn a_cluster_goes_after_its_last_route_was_confirmed_gone() {
 }
 
 #[test]
+fn a_cluster_that_is_kept_for_old_routes_keeps_its_endpoints_whoever_asks_for_them_again() {
+    let mut rig = mk_settled();
+    let responses = rig.apply(Update::to(2).no_service("a").host(mk_host(&mk_table(8080), "a.example.com", [])));
+    assert_eq!(kinds(&responses), [Kind::VirtualHost]);
+    let again = only(rig.subscribe(Kind::Endpoints, &[A]));
+    assert_eq!((added(&again), removed(&again)), (vec![A], vec![]), "requests still go there");
+    assert!(rig.ack(&again).is_empty());
+    let removal = only(rig.ack(&responses[0]));
+    assert_eq!((removal.kind, removed(&removal)), (Kind::Cluster, vec![A]));
+    let last = only(rig.ack(&removal));
+    assert_eq!((last.kind, removed(&last)), (Kind::Endpoints, vec![A]), "they go after it, as ever");
+}
+
+#[test]
 fn a_changed_cluster_has_its_endpoints_sent_again() {
     let mut rig = mk_settled();
     let mut changed = mk_cluster("a");

@@ -100,7 +100,10 @@ impl Oracle {
                 self.inline && kind == Kind::Endpoints && newest.is_none() && *content == Content::Endpoints(None);
             let fallback = rejected && now.accepted.contains(&(key.clone(), content.clone()));
             let lingers = self.lingers(kind, name, content, now);
-            let may = kept || restored || (nothing && (again || asked)) || fallback || lingers;
+            // Of a cluster that went and that the client has to keep for now.
+            let kept_for = kind == Kind::Endpoints && newest.is_none() && self.told.contains(name);
+            let asked = again || asked;
+            let may = kept || restored || (nothing && asked) || fallback || lingers || (kept_for && asked);
             rule!(may, "{kind} {name} is sent as {content:?}, and is {newest:?}");
             if again && (restored || fallback) {
                 // What it asked for is still to come.
