@@ -245,21 +245,27 @@ impl Files {
         Ok(Done { bytes, anew })
     }
 
-    /// Takes the file away.
+    /// Takes the file away, for good: one that came back after a loss of power would be believed.
     pub fn remove(&mut self, disk: &dyn Disk) -> io::Result<()> {
         (self.file, self.written) = (None, None);
         match disk.remove(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            _ => disk.sync_dir(self.directory()),
         }
     }
 
     fn leave_out(&mut self, disk: &dyn Disk) -> io::Result<Done> {
-        self.remove(disk)?;
+        if !self.left_out {
+            self.remove(disk)?;
+        }
         self.dirty.clear();
         self.written = Some(self.position.clone());
         (self.tail.closed, self.tail.length, self.left_out) = (true, 0, true);
         Ok(Done::default())
+    }
+
+    fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
     }
 
     fn fresh(&self) -> PathBuf {
@@ -285,7 +291,7 @@ impl Files {
         let length = batch.commit(&self.position)? as u64;
         file.sync()?;
         disk.rename(&fresh, &self.path)?;
-        disk.sync_dir(self.path.parent().unwrap_or(Path::new("")))?;
+        disk.sync_dir(self.directory())?;
         self.file = Some(file);
         self.tail = Tail { salt, batch: 1, length, live, closed: false };
         Ok(())

@@ -260,6 +260,28 @@ fn what_is_sealed_is_read_with_its_key_alone_and_what_is_left_out_leaves_no_file
     assert!(disk.read(Path::new(FILE)).is_err(), "and takes away what an earlier life had left");
 }
 
+/// A file that says that there are no Secrets would open the gate before those that there are were listed.
+#[test]
+fn what_said_that_there_is_nothing_does_not_come_back_with_the_power_once_there_is_something_to_leave_out() {
+    let disk = MemoryDisk::default();
+    let mut files = mk_files(Treatment::Omitted);
+    let mut write = |old: Option<u64>, new: Option<u64>, cursor: &str| {
+        let mut changes = ObjectChanges::default();
+        let [old, new] = [old, new].map(|n| n.map(|n| mk_object("a", n)));
+        changes.record(ObjectKey::namespaced("demo", "n", "a"), Change::live(old, new));
+        files.absorb(&mut changes, &|_| true);
+        let cursor = Some(Cursor(cursor.into()));
+        files.reached(Position { cursor, complete: true, absent: None, at: None });
+        files.write(&disk, None, 7, u64::MAX).unwrap();
+        (0..20).map(|seed| disk.after_power_loss(seed)).all(|disk| disk.read(Path::new(FILE)).is_ok())
+    };
+    assert!(write(None, None, "1"), "nothing to leave out");
+    write(None, Some(1), "2");
+    for seed in 0..20 {
+        assert!(disk.after_power_loss(seed).read(Path::new(FILE)).is_err(), "seed {seed}");
+    }
+}
+
 #[test]
 fn an_object_that_nobody_can_use_leaves_the_one_before_it_and_has_to_be_listed_again() {
     let disk = MemoryDisk::default();
