@@ -40,7 +40,7 @@ impl Supervisor {
             // However the root's task ended, it is over.
             let _ = joined.await;
             let exit = of_root.exit();
-            of_root.clear();
+            of_root.retire();
             told.send_replace(Some(exit));
         });
         let supervisor = Self { name: name.into(), table, root: root.get_cell(), end };

@@ -66,6 +66,7 @@ async fn start(birth: Birth) -> Result<Spawned, ChildExit> {
                 let spawned = SupervisorActor::spawn_linked(None, SupervisorActor, arguments, supervisor.get_cell());
                 spawned.await.map(|(actor, joined)| (actor.get_cell(), joined))
             }
+            (Kind::Ended, _) => Err(SpawnErr::StartupFailed("its tree has ended".into())),
             (Kind::Supervisor { .. }, None) => Err(SpawnErr::StartupFailed("a supervisor without a table".into())),
         }
     });

@@ -32,6 +32,8 @@ pub(super) type Spawned = (ActorCell, tokio::task::JoinHandle<()>);
 pub(super) enum Kind {
     Actor(Arc<StartFn>),
     Supervisor { strategy: Strategy, children: Arc<[ChildSpec]> },
+    /// Its tree has ended, and what would start it is dropped.
+    Ended,
 }
 
 impl ChildSpec {

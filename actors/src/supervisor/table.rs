@@ -169,6 +169,23 @@ impl Table {
         self.settled.send_replace(true);
     }
 
+    /// The whole tree has ended. It still says how its actors stood, and holds nothing more of them: what children
+    /// capture often leads back to their supervisor.
+    pub(super) fn retire(&self) {
+        self.clear();
+        self.let_go();
+    }
+
+    fn let_go(&self) {
+        let mut dropped = Vec::new();
+        for row in self.rows.write().iter_mut() {
+            dropped.push(std::mem::replace(&mut row.spec.kind, Kind::Ended));
+            row.nested.iter().for_each(|nested| nested.let_go());
+        }
+        // Whatever is dropped with them may look at this table.
+        drop(dropped);
+    }
+
     pub(super) fn become_state(&self, state: State) {
         *self.own.write() = (state, self.env.clock.now());
     }

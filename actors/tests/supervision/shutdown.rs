@@ -1,5 +1,6 @@
 //! How a tree ends on purpose.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_actors::supervisor::{ChildSpec, Exit, State, Strategy};
@@ -111,4 +112,29 @@ async fn a_shutdown_twice_is_a_shutdown_once() {
     tokio::join!(supervisor.shutdown(SECOND), supervisor.shutdown(SECOND));
     tokio::time::timeout(Duration::from_millis(1), supervisor.shutdown(SECOND)).await.unwrap();
     assert_eq!((record.post_stops(), supervisor.ended().await), (1, Exit::Stopped));
+}
+
+/// A child often captures the handle of its own tree, to add others; then nobody else could let go of either.
+#[tokio::test(start_paused = true)]
+async fn a_tree_that_has_ended_holds_nothing_that_its_children_captured() {
+    let supervisor = mk_root().await;
+    let captured = Arc::new(supervisor.clone());
+    let task = |name: &'static str| {
+        let captured = captured.clone();
+        ChildSpec::task(name, move |context| {
+            let captured = captured.clone();
+            async move {
+                context.stop.stopped().await;
+                drop(captured);
+                Ok(())
+            }
+        })
+    };
+    supervisor.add(task("a")).await.unwrap();
+    supervisor.add(ChildSpec::supervisor("nested", Strategy::OneForOne, vec![task("b")])).await.unwrap();
+    supervisor.add_to("nested", task("c")).await.unwrap();
+    assert!(Arc::strong_count(&captured) > 6);
+    supervisor.shutdown(10 * SECOND).await;
+    assert_eq!(Arc::strong_count(&captured), 1);
+    assert_eq!(state(&supervisor, "nested/c"), State::Stopped, "it still says how they stood");
 }
