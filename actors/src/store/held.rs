@@ -53,10 +53,11 @@ impl Held {
         self.objects = objects.map(Keyed).collect();
     }
 
-    /// Sets an object; `found` names what each index function found in it.
-    pub fn set(&mut self, object: &Arc<Object>, found: Vec<(Name, Found)>) {
-        self.objects.replace(Keyed(object.clone()));
+    /// Sets an object, and returns the one before it; `found` names what each index function found in it.
+    pub fn set(&mut self, object: &Arc<Object>, found: Vec<(Name, Found)>) -> Option<Arc<Object>> {
+        let old = self.objects.replace(Keyed(object.clone()));
         self.put_in_indexes(object, found);
+        old.map(|Keyed(old)| old)
     }
 
     /// Puts an object that is held under what each index function found in it.
@@ -70,10 +71,12 @@ impl Held {
         }
     }
 
-    pub fn remove(&mut self, key: &ObjectKey) {
-        self.objects.remove(key);
+    /// Removes an object, and returns it.
+    pub fn remove(&mut self, key: &ObjectKey) -> Option<Arc<Object>> {
+        let old = self.objects.take(key);
         for index in self.indexes.values_mut() {
             index.remove(key);
         }
+        old.map(|Keyed(old)| old)
     }
 }

@@ -254,20 +254,23 @@ impl Lister {
                 held.fill(delta.changes.iter().filter_map(|(_, change)| change.new.clone()));
             }
             for ((key, change), found) in delta.changes.iter().zip(found) {
+                // Whatever the queue takes for `old`, it is what is held.
+                let old = match &change.new {
+                    Some(object) if first => {
+                        held.put_in_indexes(object, found);
+                        None
+                    }
+                    Some(object) => held.set(object, found),
+                    None => held.remove(key),
+                };
                 // A batch that comes again, since the store's actor ended before it could commit it, tells nobody
-                // anything: `old` is what is held.
-                let old = if first { None } else { held.get(key).cloned() };
+                // anything.
                 let same = match (&old, &change.new) {
                     (Some(old), Some(new)) => Arc::ptr_eq(old, new),
                     (old, new) => old.is_none() && new.is_none(),
                 };
                 if !same {
                     told.push((key.clone(), Change { old, ..change.clone() }));
-                }
-                match &change.new {
-                    Some(object) if first => held.put_in_indexes(object, found),
-                    Some(object) => held.set(object, found),
-                    None => held.remove(key),
                 }
             }
             shared.count.set(held.len() as f64);
