@@ -18,6 +18,7 @@ use crate::correlate::Outputs;
 use crate::publish::json::{JsonFile, PublishedModel};
 use crate::publish::status::{StatusPublisher, Told};
 use crate::publish::step::{Steps, model_taps};
+use crate::publish::traffic::Traffic;
 use crate::publish::xds::{XdsPublisher, XdsServer};
 
 /// The model over xDS, and in memory for the API.
@@ -62,7 +63,8 @@ pub(super) fn all(tidegate: &Tidegate, config: &Config, app: &App) -> Vec<ChildS
     let (statuses, rejections) = (app.statuses.clone(), app.xds.rejections().clone());
     let told = Told::new(env, statuses, app.writer.clone(), app.teller.clone(), rejections);
     let status_told = told.clone();
-    let to_status = move || StatusPublisher::new(&outputs, status_told.clone());
+    let traffic = traffic(app);
+    let to_status = move || StatusPublisher::new(&outputs, status_told.clone(), traffic.clone());
     let mut all = vec![
         publisher::spec("xds", env, correlation, model_taps, to_xds),
         json(config, app),
@@ -73,6 +75,12 @@ pub(super) fn all(tidegate: &Tidegate, config: &Config, app: &App) -> Vec<ChildS
     ];
     all.extend(tidegate.publishers.iter().filter_map(|make| make(config, env, correlation)));
     all
+}
+
+/// Proxies have what there is once nothing of it waits for the publisher, and all of them have confirmed it.
+fn traffic(app: &App) -> Traffic {
+    let (correlation, xds) = (app.correlation.clone(), app.xds.clone());
+    Traffic::new(&app.env, move || correlation.waiting("xds") == 0 && xds.is_live())
 }
 
 /// The model for the API, and as a file if the config says so.

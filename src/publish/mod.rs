@@ -9,6 +9,9 @@ pub mod step;
 /// The model as a JSON file.
 pub mod json;
 
+/// Who goes first.
+pub mod traffic;
+
 /// What proxies reject, by object.
 pub mod rejections;
 

@@ -189,6 +189,12 @@ impl<H: Send + Sync + 'static> Correlation<H> {
         port
     }
 
+    /// How much waits for an output, or is being worked on by its consumer; 0 of one that nobody declared.
+    pub fn waiting(&self, output: &str) -> usize {
+        let port = self.shared.wiring.lock().outputs.get(output).map(|(port, _)| port.clone());
+        port.map_or(0, |port| port.depth())
+    }
+
     /// Sends a full batch to an output: for a consumer that lost what it had.
     pub fn resync(&self, output: &str) {
         self.tell(Message::Resync(output.to_owned()));

@@ -28,6 +28,7 @@ pub use self::shard::Speaker;
 pub use self::told::Told;
 pub use self::writer::StatusWriter;
 use crate::correlate::Outputs;
+use crate::publish::traffic::Traffic;
 
 /// Every object's status now, as JSON text. Clones share it.
 #[derive(Clone, Default)]
@@ -51,12 +52,13 @@ impl PublishedStatuses {
 pub struct StatusPublisher {
     collections: Outputs,
     told: Told,
+    traffic: Traffic,
 }
 
 impl StatusPublisher {
-    /// A publisher into `told`, which outlives it.
-    pub fn new(collections: &Outputs, told: Told) -> Self {
-        Self { collections: *collections, told }
+    /// A publisher into `told`, which outlives it. It lets `traffic` go first.
+    pub fn new(collections: &Outputs, told: Told, traffic: Traffic) -> Self {
+        Self { collections: *collections, told, traffic }
     }
 
     /// The collections that it needs.
@@ -70,6 +72,7 @@ impl StatusPublisher {
 
 impl Publisher for StatusPublisher {
     async fn publish(&mut self, batch: &OutputBatch) -> Result<(), PublishError> {
+        self.traffic.go_first().await;
         let answers = batch.changes(self.collections.answers);
         self.told.answers(batch.is_full(), answers.iter().map(|(key, change)| (key, change.new.as_deref().copied())));
         let changes = batch.changes(self.collections.statuses);

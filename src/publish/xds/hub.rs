@@ -83,6 +83,12 @@ impl XdsPublisher {
         changes.changed().await;
     }
 
+    /// Whether every client has confirmed all of what is published now that it wants.
+    pub fn is_live(&self) -> bool {
+        let (version, clients) = (self.version(), self.hub.clients.lock());
+        clients.values().all(|client| client.lock().live_version >= version)
+    }
+
     /// Everything that is published, as a delta client of all Gateways would be sent it: by type, then name.
     /// Certificates are left out, since they hold keys.
     pub fn resources(&self) -> Vec<PublishedResource> {
