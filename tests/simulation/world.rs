@@ -23,6 +23,10 @@ use super::objects::{ANCHORS, Kind, Say, Thing};
 use super::proxy::{Mood, Proxy};
 use super::steps::{PROXIES, Step};
 
+/// Where a fault may make an actor hang for ever, and which.
+const STALLING: [(&str, &str); 4] =
+    [("publish/xds", "xds"), ("publish/json", "json"), ("publish/status", "status"), ("disk/write", "snapshot")];
+
 /// The config section of a memory source.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 struct Memory {
@@ -260,12 +264,12 @@ impl World {
             proxy.set_rejects(false);
         }
         self.mend();
-        // A publisher that hangs for ever has to be restarted by somebody, and what an injected fault keeps in
-        // quarantine is tried again in the next life of the correlation.
+        // What hangs for ever has to be restarted by somebody, and what an injected fault keeps in quarantine is tried
+        // again in the next life of the correlation.
         let struck = self.faults.struck();
-        let stalled = |name: &str| struck.iter().any(|(place, _)| *place == format!("publish/{name}"));
-        for publisher in ["xds", "json", "status"].into_iter().filter(|name| stalled(name)) {
-            drop(self.app().supervisor.restart(publisher).await);
+        let stalled = |of: &str| struck.iter().any(|(place, _)| place == of);
+        for (_, actor) in STALLING.into_iter().filter(|(place, _)| stalled(place)) {
+            drop(self.app().supervisor.restart(actor).await);
         }
         if struck.iter().any(|(place, _)| place.starts_with("correlate/")) {
             drop(self.app().supervisor.restart("gateway").await);

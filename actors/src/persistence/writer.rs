@@ -10,7 +10,7 @@ use super::slot::Done;
 use super::{Persistence, Slot};
 use crate::Set;
 use crate::correlation;
-use crate::env::Fault;
+use crate::env::{Disk, Fault};
 use crate::id::{Name, ObjectKey, ObjectRef};
 use crate::supervisor::{BoxError, ChildSpec, TaskContext};
 
@@ -138,24 +138,27 @@ impl Persistence {
                 return Ok(Done::default());
             }
         }
-        match shared.env.fault(|| "disk/write".to_owned()) {
-            Fault::None | Fault::Duplicate | Fault::Reorder => {}
-            Fault::Delay(wait) => shared.env.clock.sleep(wait).await,
-            Fault::Stall => std::future::pending().await,
-            Fault::Drop | Fault::Corrupt => return Err(io::Error::other("injected")),
-            Fault::Error(reason) | Fault::Panic(reason) => return Err(io::Error::other(reason)),
-        }
         let slots: Vec<Arc<Slot>> = shared.slots.lock().values().cloned().collect();
         let others = slots.iter().filter(|other| !Arc::ptr_eq(other, slot));
         let others: u64 = others.filter_map(|other| Some(other.files.try_lock()?.length())).sum();
         let room = shared.options.max_bytes.saturating_sub(others);
         let (of, sealer, salt) = (slot.clone(), shared.options.sealer.clone(), shared.env.rng.next_u64());
-        let writing = shared.env.on_disk(move |disk| {
+        let write = move |disk: &dyn Disk| {
             let mut files = of.files.lock();
             let written = files.write(disk, sealer.as_deref(), salt, room);
             *of.figures.lock() = files.figures();
             written
-        });
+        };
+        let writing = async {
+            match shared.env.fault(|| "disk/write".to_owned()) {
+                Fault::None | Fault::Duplicate | Fault::Reorder => {}
+                Fault::Delay(wait) => shared.env.clock.sleep(wait).await,
+                Fault::Stall => std::future::pending().await,
+                Fault::Drop | Fault::Corrupt => return Err(io::Error::other("injected")),
+                Fault::Error(reason) | Fault::Panic(reason) => return Err(io::Error::other(reason)),
+            }
+            shared.env.on_disk(write).await
+        };
         tokio::pin!(writing);
         tokio::select! {
             biased;

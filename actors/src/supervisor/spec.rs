@@ -31,7 +31,10 @@ pub(super) type Spawned = (ActorCell, tokio::task::JoinHandle<()>);
 #[derive(Clone)]
 pub(super) enum Kind {
     Actor(Arc<StartFn>),
-    Supervisor { strategy: Strategy, children: Arc<[ChildSpec]> },
+    Supervisor {
+        strategy: Strategy,
+        children: Arc<[ChildSpec]>,
+    },
     /// Its tree has ended, and what would start it is dropped.
     Ended,
 }

@@ -72,6 +72,8 @@ fn a_disk_that_stalls_for_ever_keeps_one_entry_a_key_waiting_and_nobody_else() {
         }
         assert_eq!(life.held(), ["a 498", "b 499"]);
         assert!(files(&disk).is_empty());
+        life.rig.advance(Duration::from_secs(1)).await;
+        assert_eq!(said(&life).0, State::Degraded, "whoever looks is told");
         life.rig.faults.heal();
         // Somebody restarts it by hand.
         life.rig.supervisor.restart("snapshot").await.unwrap();
