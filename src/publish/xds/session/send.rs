@@ -93,7 +93,11 @@ impl Session {
             for name in waits {
                 let is_there = cache.get(kind, &name, &self.view).is_some();
                 if self.is_wanted(kind, &name) {
-                    self.types[kind as usize].mark(&name, cache.version(), None, is_there);
+                    let state = &mut self.types[kind as usize];
+                    state.mark(&name, cache.version(), None, is_there);
+                    if let Some(pending) = state.pending.get_mut(&name) {
+                        pending.gate = 0;
+                    }
                 }
             }
             let items: Vec<Item> = group.into_iter().filter_map(|name| self.suspect(cache, kind, name)).collect();
@@ -136,7 +140,8 @@ impl Session {
         let state = &mut self.types[kind as usize];
         let version = cache.version();
         let pending = state.pending.remove(&name);
-        let pending = pending.unwrap_or(Pending::new(version, None, false));
+        // The client runs with what it had before the response that it rejected, whatever was noted since.
+        let pending = Pending { gate: 0, ..pending.unwrap_or(Pending::new(version, None, false)) };
         let wanted = self.is_wanted(kind, &name);
         let resource = cache.get(kind, &name, &self.view).filter(|_| wanted);
         let resource = resource.map(|resource| resource.again(self.salt.wrapping_add(self.nonce)));

@@ -210,6 +210,34 @@ fn what_is_sent_in_halves_after_a_rejection_takes_no_cluster_that_routes_still_l
 }
 
 #[test]
+fn routes_that_are_sent_in_halves_hold_a_cluster_until_the_last_half_is_accepted_whatever_changes_meanwhile() {
+    let mut rig = Rig::delta();
+    let table = mk_table(8080);
+    let hosts = ["a.example.com", "b.example.com"];
+    let old = |update: Update, host| update.host(mk_host(&table, host, [mk_route_to("s5")]));
+    rig.apply(hosts.into_iter().fold(mk_services(1, 6).listener(mk_http_listener(8080, &["public"])), old));
+    for (kind, names) in [(Kind::RouteConfig, &[&*table][..]), (Kind::VirtualHost, &[])] {
+        let responses = rig.subscribe(kind, names);
+        rig.settle(responses);
+    }
+    rig.pass(crate::publish::xds::session::WARMING);
+    let all = only(rig.subscribe(Kind::Cluster, &[]));
+    rig.ack(&all);
+    let without = |update: Update, host| update.host(mk_host(&table, host, []));
+    let both = only(rig.apply(hosts.into_iter().fold(Update::to(2).no_service("s5"), without)));
+    assert_eq!((both.kind, added(&both).len()), (Kind::VirtualHost, 2));
+    let mut s4 = mk_cluster("s4");
+    s4.connect_timeout = std::time::Duration::from_secs(2);
+    let other = only(rig.apply(Update::to(3).cluster(s4)));
+    assert!(rig.ack(&other).is_empty());
+    let first = only(rig.nack(&both, "bad"));
+    let second = only(rig.ack(&first));
+    assert_eq!((first.kind, second.kind), (Kind::VirtualHost, Kind::VirtualHost));
+    assert!(rig.pass(std::time::Duration::from_millis(1)).is_empty(), "it still runs with an old route");
+    assert_eq!(removed(&only(rig.ack(&second))), [BAD]);
+}
+
+#[test]
 fn each_name_that_was_asked_for_is_answered_however_the_answer_is_rejected() {
     let mut rig = Rig::delta();
     rig.apply(mk_services(1, 6));
