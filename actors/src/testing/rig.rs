@@ -88,9 +88,14 @@ impl Rig {
     /// When the test does.
     #[allow(clippy::expect_used)]
     pub fn run<T>(seed: u64, test: impl AsyncFnOnce(Self) -> T) -> T {
-        super::run(
-            async move { test(Self::start(seed).await.expect("a first supervisor has nobody in its way")).await },
-        )
+        super::run(async move {
+            let rig = Self::start(seed).await.expect("a first supervisor has nobody in its way");
+            let supervisor = rig.supervisor.clone();
+            let result = test(rig).await;
+            // Children lead back to the tree, which would hold itself: thousands of seeds would fill the memory.
+            supervisor.shutdown(Duration::ZERO).await;
+            result
+        })
     }
 
     /// The rig of a seed, inside a runtime of the caller's.
