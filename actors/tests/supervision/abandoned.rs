@@ -119,8 +119,10 @@ async fn a_child_that_not_even_a_kill_ends_is_abandoned_and_replaced() {
     assert_eq!(next(&mut events).await, "gone");
     // The late end of the old life concerns nobody.
     supervisor.restart("a").await.unwrap();
-    assert_eq!(next(&mut events).await, "gone");
-    assert_eq!(next(&mut events).await, "started");
+    // Nobody waits by this clock, so on a busy machine the new life may begin before the one before it is gone.
+    let mut both = [next(&mut events).await, next(&mut events).await];
+    both.sort_unstable();
+    assert_eq!(both, ["gone", "started"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
