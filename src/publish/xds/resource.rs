@@ -92,6 +92,16 @@ impl Resource {
         Arc::new(Self { kind, name, version, gateways, source, body, delta_head, verdict })
     }
 
+    /// What clients have said of an earlier one counts for this one too, if it says the same. To be called before
+    /// anybody else has it.
+    pub fn inherit(new: &mut Arc<Self>, old: &Self) {
+        if new.version == old.version
+            && let Some(new) = Arc::get_mut(new)
+        {
+            new.verdict = old.verdict.clone();
+        }
+    }
+
     /// A client accepted it, alone or beside others.
     pub fn set_accepted(&self) {
         self.verdict.accepted.store(true, Ordering::Relaxed);

@@ -150,6 +150,10 @@ impl Cache {
             Kind::Endpoints => &mut self.endpoints,
             _ => &mut self.secrets,
         };
+        let resource = resource.map(|mut new| {
+            held.get(&name).inspect(|old| Resource::inherit(&mut new, old));
+            new
+        });
         let old = match &resource {
             Some(new) => held.insert(name.clone(), new.clone()),
             None => held.remove(&name),
@@ -161,11 +165,12 @@ impl Cache {
         let came_or_went = old.is_some() != resource.is_some();
         let audience_changed = old.as_ref().map(|old| &old.gateways) != resource.as_ref().map(|new| &new.gateways);
         let content_changed = old.as_ref().map(|old| old.version) != resource.as_ref().map(|new| new.version);
-        let accepted = old.filter(|old| old.is_accepted()).or(good);
-        if let Some(old) = accepted.filter(|_| kind == Kind::Cluster && audience_changed) {
-            let endpoints = self.endpoints.get(&name).filter(|endpoints| endpoints.is_accepted());
-            let endpoints = endpoints.or_else(|| self.goods.of(Kind::Endpoints, &name)).cloned();
-            self.departed.note(old, endpoints);
+        let last = old.as_ref().filter(|old| old.is_accepted()).or(good.as_ref()).or(old.as_ref()).cloned();
+        if let Some(last) = last.filter(|_| kind == Kind::Cluster && audience_changed) {
+            let newest = self.endpoints.get(&name);
+            let accepted = newest.filter(|endpoints| endpoints.is_accepted());
+            let accepted = accepted.or_else(|| self.goods.of(Kind::Endpoints, &name));
+            self.departed.note(last, accepted.or(newest).cloned());
         }
         match kind {
             Kind::Cluster if came_or_went => {
@@ -226,7 +231,8 @@ impl Cache {
     fn put_host(&mut self, name: &Name, resource: Option<Arc<Resource>>) -> Option<Arc<Resource>> {
         let table = table_of(name);
         match resource {
-            Some(new) => {
+            Some(mut new) => {
+                self.hosts.get(name).inspect(|old| Resource::inherit(&mut new, old));
                 let old = self.hosts.insert(name.clone(), new);
                 if old.is_none() {
                     self.hosts_of.entry(table.into()).or_default().insert(name.clone());

@@ -86,15 +86,17 @@ impl Cache {
         }
     }
 
-    /// Clusters that went lately and that a client with this view may still have.
+    /// Clusters that went lately and that a client with this view may still have, since somebody has accepted them.
     pub fn departed(&self, view: &View) -> Vec<Arc<Resource>> {
         let all = self.departed.order.iter().filter_map(|name| self.departed.clusters.get(name));
+        let all = all.filter(|gone| gone.cluster.is_accepted());
         let seen = all.filter(|gone| view.scope.sees(&gone.cluster.gateways));
         let gone = seen.filter(|gone| self.get(Kind::Cluster, &gone.cluster.name, view).is_none());
         gone.map(|gone| gone.cluster.clone()).collect()
     }
 
-    /// The endpoints that a cluster had when it went.
+    /// The endpoints that a cluster had when it went. Nobody in this life may have been sent them: a client that comes
+    /// back to a new process keeps the cluster all the same.
     pub fn departed_endpoints(&self, cluster: &str) -> Option<Arc<Resource>> {
         self.departed.clusters.get(cluster)?.endpoints.clone()
     }

@@ -297,6 +297,35 @@ fn a_client_that_starts_anew_and_rejects_the_newest_is_given_what_another_accept
     }
 }
 
+/// A correlation that is restarted says everything again.
+#[test]
+fn what_is_encoded_again_as_it_was_is_as_good_as_it_was() {
+    let mut rig = Rig::delta();
+    let table = mk_table(8080);
+    let host = |to| mk_host(&table, "a.example.com", [mk_route_to(to)]);
+    let all = |version| mk_services(version, 6).listener(mk_http_listener(8080, &["public"])).host(host("s4"));
+    rig.apply(all(1));
+    for (kind, names) in [(Kind::Cluster, &[][..]), (Kind::RouteConfig, &[&*table]), (Kind::VirtualHost, &[])] {
+        let responses = rig.subscribe(kind, names);
+        rig.settle(responses);
+        rig.pass(crate::publish::xds::session::WARMING);
+    }
+    let is_host = |resource: &Resource| resource.kind == Kind::VirtualHost && !resource.name.ends_with("none");
+    let version = |rig: &Rig| {
+        let known = &rig.session.state(Kind::VirtualHost).known;
+        known.values().find_map(|known| known.resource.clone().filter(|resource| is_host(resource))).unwrap().version
+    };
+    let good = version(&rig);
+    assert!(rig.apply(all(2)).is_empty(), "nothing is new");
+    rig.apply_unseen(Update::to(3).host(host("s5")));
+    rig.reconnect();
+    let responses = rig.subscribe(Kind::RouteConfig, &[&table]);
+    rig.settle(responses);
+    let first = rig.subscribe(Kind::VirtualHost, &[]);
+    rig.settle_unless(first, |resource| is_host(resource) && resource.version != good);
+    assert_eq!(version(&rig), good);
+}
+
 #[test]
 fn state_of_the_world_keeps_the_good_version_of_what_is_held_back() {
     let mut rig = Rig::sotw();

@@ -121,6 +121,19 @@ fn a_cluster_that_is_kept_for_old_routes_keeps_its_endpoints_whoever_asks_for_th
 }
 
 #[test]
+fn a_new_process_that_was_never_asked_for_a_kept_clusters_endpoints_has_them_all_the_same() {
+    let before = mk_settled();
+    let [clusters, endpoints] = [Kind::Cluster, Kind::Endpoints].map(|kind| before.resume(kind));
+    let mut rig = Rig::delta();
+    rig.apply(mk_a(1));
+    rig.apply(Update::to(2).no_service("a").host(mk_host(&mk_table(8080), "a.example.com", [])));
+    assert_eq!(removed(&only(rig.send(Kind::Cluster, clusters).unwrap())), Vec::<&str>::new());
+    assert!(rig.send(Kind::Endpoints, endpoints.clone()).unwrap().is_empty(), "it has them");
+    let again = only(rig.send(Kind::Endpoints, endpoints).unwrap());
+    assert_eq!((added(&again), removed(&again)), (vec![A], vec![]), "the request came twice");
+}
+
+#[test]
 fn a_changed_cluster_has_its_endpoints_sent_again() {
     let mut rig = mk_settled();
     let mut changed = mk_cluster("a");
