@@ -21,7 +21,10 @@
 //!   Both are gone; what each of them was worth was not measured apart.
 //! - Updates one by one take about three times the CPU of the same in bursts. A profile on a busy machine had a third of
 //!   it in the kernel, mostly waking and sleeping, and the rest spread thin: allocation, the connection, the store's
-//!   tree of keys.
+//!   tree of keys. The store found each key twice in that tree; finding it once took a tenth to a sixth off.
+//! - `kubectl apply` to live competed, on the same two cores, with the status that the edit before it caused. Statuses now
+//!   wait until proxies have confirmed the change: 5.3 ms above the floor became 3.1 ms, 39 ms (p99) became 28 ms. What is
+//!   left of the p99 differs from run to run by as much; disks that several writers sync at once were suspected.
 //! - The informers' kinds were slices, routes and Secrets at first. A Secret is two strings that anybody holds about as
 //!   they are, and with them two budgets were missed that are met with pods; so the mix is to be said with the figures.
 //! - A warm start spent a tenth of its correlation on tables that grow step by step (hashing and moving all they hold) and
@@ -29,7 +32,8 @@
 //!   list at once. Other allocators in its place: mimalloc 2 without huge pages took a sixth off a warm start, jemalloc a
 //!   fifth; 5,000 routes took the same memory, 1,000 clients 354 MiB in place of 289 with mimalloc. By their papers their
 //!   sizes lie further apart than the C library's, so `held` would miss its budget, which was not measured; and jemalloc
-//!   needs `make`. Neither is in.
+//!   needs `make`. Neither is in, but in the static image: built for musl, with musl's allocator, that warm start took
+//!   0.41 s, and 0.17 s with mimalloc, when the C library's took 0.19 s.
 //! - Every good run of a correlation spelled out the name of a problem to take back, which hardly ever stood. Now a
 //!   node knows which of its inputs are quarantined.
 
