@@ -4,6 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rcgen::DnType;
+
+use crate::pki::{Authority, Certificate, mk_server};
 
 /// So many bytes tell a secret from anything else.
 const PIECE: usize = 24;
@@ -35,6 +38,7 @@ impl Canaries {
     pub fn add(&mut self, name: impl Into<String>, value: &str) {
         let number = self.names.len();
         self.names.push(name.into());
+        let value = private(value);
         let armour = |line: &&str| line.starts_with("-----") || line.len() < HEAD;
         for line in value.lines().filter(|line| !armour(line)) {
             self.spell(line.as_bytes(), number);
@@ -49,9 +53,9 @@ impl Canaries {
         // As manifests have it, and that once more as something else may hold it: whole, not line by line.
         let encoded = STANDARD.encode(value);
         // What armour becomes is in every key: only what is behind its first line counts, and before its last.
-        let skip = if value.starts_with("-----") { 48 } else { 0 };
-        let end = encoded.len().saturating_sub(skip);
-        if let Some(inner) = encoded.get(skip..end) {
+        let of_armour = |is: bool| if is { 48 } else { 0 };
+        let end = encoded.len().saturating_sub(of_armour(value.trim_end().ends_with("-----")));
+        if let Some(inner) = encoded.get(of_armour(value.starts_with("-----"))..end) {
             self.add_pieces(inner.as_bytes(), number);
         }
     }
@@ -100,6 +104,21 @@ impl Canaries {
     }
 }
 
+/// A key without its public half (RFC 5915, section 3: `[1]`, a bit string), which every certificate for it shows; what
+/// is no such key, whole.
+fn private(value: &str) -> &str {
+    const PUBLIC: [u8; 6] = [0xa1, 0x44, 0x03, 0x42, 0x00, 0x04];
+    let Some((armour, body)) = value.split_once("-----\n").filter(|_| value.starts_with("-----BEGIN")) else {
+        return value;
+    };
+    let line: String = body.lines().take_while(|line| !line.starts_with("-----")).collect();
+    let der = STANDARD.decode(&line).expect("what is in armour is base64");
+    let Some(at) = der.windows(PUBLIC.len()).position(|bytes| bytes == PUBLIC) else { return value };
+    let characters = at / 3 * 4;
+    let width = body.find('\n').unwrap_or(body.len());
+    &value[..armour.len() + "-----\n".len() + characters + characters / width]
+}
+
 fn around(text: &[u8], at: usize) -> String {
     let range = at.saturating_sub(200)..(at + 60).min(text.len());
     String::from_utf8_lossy(&text[range]).into_owned()
@@ -126,4 +145,28 @@ fn a_secret_is_found_in_whatever_way_it_is_spelled() {
         assert_eq!(canaries.names_in(text.as_bytes()), HashSet::from(["it".to_owned()]), "{text}");
     }
     assert!(canaries.names_in(b"canary- and nothing of it, nor 99, 97, 110").is_empty());
+}
+
+#[test]
+fn a_certificate_does_not_show_its_key_however_its_bytes_fall_and_the_key_does() {
+    let mut canaries = Canaries::default();
+    let authority = Authority::new();
+    // The public half is where the names before it end: with names of every length it is everywhere.
+    let certificates: Vec<_> = (1..=48)
+        .map(|letters| {
+            let mut params = mk_server("proxy.example");
+            params.distinguished_name.push(DnType::CommonName, "a".repeat(letters));
+            let certificate = authority.issue(&params);
+            canaries.add(format!("{letters}"), &certificate.key);
+            certificate
+        })
+        .collect();
+    for (Certificate { chain, key }, letters) in certificates.iter().zip(1..) {
+        for text in [chain.clone(), format!("{:?}", chain.as_bytes()), STANDARD.encode(chain)] {
+            assert_eq!(canaries.shown_by(text.as_bytes()), Vec::new(), "{letters}");
+        }
+        for text in [key.clone(), format!("{:?}", key.as_bytes()), STANDARD.encode(key), format!("{key:?}")] {
+            assert_eq!(canaries.names_in(text.as_bytes()), HashSet::from([letters.to_string()]), "{text}");
+        }
+    }
 }
