@@ -13,6 +13,7 @@ mod objects;
 mod poison;
 mod proxy;
 mod steps;
+mod traffic;
 mod watcher;
 mod world;
 

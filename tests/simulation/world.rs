@@ -11,7 +11,7 @@ use tidegate::app::{App, Hooks};
 use tidegate::builder::{SourceParts, Tidegate};
 use tidegate::config::{Config, Section, SectionType, SourceConfig, Token};
 use tidegate::publish::xds::Variant;
-use tidegate_actors::env::{Env, FaultPlan};
+use tidegate_actors::env::{Env, Fault, FaultPlan};
 use tidegate_actors::source::Source as _;
 use tidegate_actors::supervisor::State;
 use tidegate_actors::testing::{self, MemoryDisk, MemoryNet, MemorySource, Trace, Violation, VirtualClock};
@@ -267,7 +267,7 @@ impl World {
         // What hangs for ever has to be restarted by somebody, and what an injected fault keeps in quarantine is tried
         // again in the next life of the correlation.
         let struck = self.faults.struck();
-        let stalled = |of: &str| struck.iter().any(|(place, _)| place == of);
+        let stalled = |of: &str| struck.iter().any(|(place, fault)| place == of && *fault == Fault::Stall);
         for (_, actor) in STALLING.into_iter().filter(|(place, _)| stalled(place)) {
             drop(self.app().supervisor.restart(actor).await);
         }

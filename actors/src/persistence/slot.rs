@@ -245,13 +245,10 @@ impl Files {
         Ok(Done { bytes, anew })
     }
 
-    /// Takes the file away, for good: one that came back after a loss of power would be believed.
+    /// Takes the file away, for good.
     pub fn remove(&mut self, disk: &dyn Disk) -> io::Result<()> {
         (self.file, self.written) = (None, None);
-        match disk.remove(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => disk.sync_dir(self.directory()),
-        }
+        remove(disk, &self.path)
     }
 
     fn leave_out(&mut self, disk: &dyn Disk) -> io::Result<Done> {
@@ -262,10 +259,6 @@ impl Files {
         self.written = Some(self.position.clone());
         (self.tail.closed, self.tail.length, self.left_out) = (true, 0, true);
         Ok(Done::default())
-    }
-
-    fn directory(&self) -> &Path {
-        self.path.parent().unwrap_or(Path::new(""))
     }
 
     fn fresh(&self) -> PathBuf {
@@ -291,7 +284,7 @@ impl Files {
         let length = batch.commit(&self.position)? as u64;
         file.sync()?;
         disk.rename(&fresh, &self.path)?;
-        disk.sync_dir(self.directory())?;
+        disk.sync_dir(directory(&self.path))?;
         self.file = Some(file);
         self.tail = Tail { salt, batch: 1, length, live, closed: false };
         Ok(())
@@ -323,4 +316,16 @@ impl Files {
 /// Under which name a file is written before it takes its own.
 pub(super) fn fresh(path: &Path) -> PathBuf {
     path.with_extension("fresh")
+}
+
+/// Takes a file away, for good: one that came back after a loss of power would be believed.
+pub(super) fn remove(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match disk.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => disk.sync_dir(directory(path)),
+    }
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
 }

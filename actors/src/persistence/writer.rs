@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::record::Position;
 use super::slot::Done;
-use super::{Persistence, Slot};
+use super::{Persistence, Slot, slot};
 use crate::Set;
 use crate::correlation;
 use crate::env::{Disk, Fault};
@@ -174,7 +174,7 @@ impl Persistence {
         let rest = self.shared.opened.lock().rest();
         for path in rest {
             tracing::info!(file = %path.display(), "nobody asked for this part of the snapshot; it is removed");
-            let removed = self.shared.env.on_disk(move |disk| disk.remove(&path)).await;
+            let removed = self.shared.env.on_disk(move |disk| slot::remove(disk, &path)).await;
             if let Err(error) = removed {
                 tracing::warn!(%error, "it cannot be removed");
             }

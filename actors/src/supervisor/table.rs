@@ -177,13 +177,12 @@ impl Table {
     }
 
     fn let_go(&self) {
-        let mut dropped = Vec::new();
-        for row in self.rows.write().iter_mut() {
-            dropped.push(std::mem::replace(&mut row.spec.kind, Kind::Ended));
-            row.nested.iter().for_each(|nested| nested.let_go());
+        let let_go = |row: &mut Row| (std::mem::replace(&mut row.spec.kind, Kind::Ended), row.nested.clone());
+        let rows: Vec<_> = self.rows.write().iter_mut().map(let_go).collect();
+        // Without the lock: whatever is dropped may look at this table.
+        for (_, nested) in rows {
+            nested.iter().for_each(|nested| nested.let_go());
         }
-        // Whatever is dropped with them may look at this table.
-        drop(dropped);
     }
 
     pub(super) fn become_state(&self, state: State) {

@@ -40,7 +40,7 @@ mod ports;
 use cluster::Cluster;
 
 const ROUTES: usize = 3_000;
-/// Of 150, the 99th percentile is the worst but one, and one run in two had another.
+/// Of 150, the 99th percentile is the worst but one, and differed by 50 ms from run to run.
 const EDITS: usize = 500;
 const WARM_UP: usize = 10;
 /// Requests at a time, when everything is created.

@@ -21,7 +21,8 @@
 //!   Both are gone; what each of them was worth was not measured apart.
 //! - Updates one by one take about three times the CPU of the same in bursts. A profile on a busy machine had a third of
 //!   it in the kernel, mostly waking and sleeping, and the rest spread thin: allocation, the connection, the store's
-//!   tree of keys. The store found each key twice in that tree; finding it once took a tenth to a sixth off.
+//!   tree of keys. The store found each key twice in that tree. Since it finds it once, the CPU as a ratio to
+//!   kube-runtime's is 0.204 in place of 0.219 in bursts, and 0.367 in place of 0.460 one by one, in a run each.
 //! - `kubectl apply` to live competed, on the same two cores, with the status that the edit before it caused. Statuses now
 //!   wait until proxies have confirmed the change: 5.3 ms above the floor became 3.1 ms, 39 ms (p99) became 28 ms. What is
 //!   left of the p99 differs from run to run by as much; disks that several writers sync at once were suspected.

@@ -13,6 +13,27 @@ fn mk_services(version: u64, count: usize) -> Update {
     (0..count).fold(Update::to(version), |update, n| update.service(&format!("s{n}"), &[]))
 }
 
+/// Six clusters, and hosts that each have one route to a cluster.
+fn mk_hosts(version: u64, hosts: &[(&str, &str)]) -> Update {
+    let host = |(domain, to): &(&str, &str)| mk_host(&mk_table(8080), domain, [mk_route_to(to)]);
+    let update = mk_services(version, 6).listener(mk_http_listener(8080, &["public"]));
+    hosts.iter().map(host).fold(update, Update::host)
+}
+
+/// A client that has these hosts, and all clusters.
+fn mk_with_hosts(hosts: &[(&str, &str)]) -> Rig {
+    let mut rig = Rig::delta();
+    rig.apply(mk_hosts(1, hosts));
+    for (kind, names) in [(Kind::RouteConfig, &[&*mk_table(8080)][..]), (Kind::VirtualHost, &[])] {
+        let responses = rig.subscribe(kind, names);
+        rig.settle(responses);
+    }
+    rig.pass(crate::publish::xds::session::WARMING);
+    let all = only(rig.subscribe(Kind::Cluster, &[]));
+    rig.ack(&all);
+    rig
+}
+
 fn is_bad(resource: &Resource) -> bool {
     &*resource.name == BAD
 }
@@ -185,17 +206,8 @@ fn what_is_sent_in_halves_after_a_rejection_still_waits_for_new_clusters() {
 
 #[test]
 fn what_is_sent_in_halves_after_a_rejection_takes_no_cluster_that_routes_still_lead_to() {
-    let mut rig = Rig::delta();
+    let mut rig = mk_with_hosts(&[("a.example.com", "s5")]);
     let table = mk_table(8080);
-    let host = mk_host(&table, "a.example.com", [mk_route_to("s5")]);
-    rig.apply(mk_services(1, 6).listener(mk_http_listener(8080, &["public"])).host(host));
-    for (kind, names) in [(Kind::RouteConfig, &[&*table][..]), (Kind::VirtualHost, &[])] {
-        let responses = rig.subscribe(kind, names);
-        rig.settle(responses);
-    }
-    rig.pass(crate::publish::xds::session::WARMING);
-    let all = only(rig.subscribe(Kind::Cluster, &[]));
-    rig.ack(&all);
     let mut s4 = mk_cluster("s4");
     s4.connect_timeout = std::time::Duration::from_secs(2);
     let mut s5 = mk_cluster("s5");
@@ -211,19 +223,9 @@ fn what_is_sent_in_halves_after_a_rejection_takes_no_cluster_that_routes_still_l
 
 #[test]
 fn routes_that_are_sent_in_halves_hold_a_cluster_until_the_last_half_is_accepted_whatever_changes_meanwhile() {
-    let mut rig = Rig::delta();
-    let table = mk_table(8080);
     let hosts = ["a.example.com", "b.example.com"];
-    let old = |update: Update, host| update.host(mk_host(&table, host, [mk_route_to("s5")]));
-    rig.apply(hosts.into_iter().fold(mk_services(1, 6).listener(mk_http_listener(8080, &["public"])), old));
-    for (kind, names) in [(Kind::RouteConfig, &[&*table][..]), (Kind::VirtualHost, &[])] {
-        let responses = rig.subscribe(kind, names);
-        rig.settle(responses);
-    }
-    rig.pass(crate::publish::xds::session::WARMING);
-    let all = only(rig.subscribe(Kind::Cluster, &[]));
-    rig.ack(&all);
-    let without = |update: Update, host| update.host(mk_host(&table, host, []));
+    let mut rig = mk_with_hosts(&hosts.map(|host| (host, "s5")));
+    let without = |update: Update, host| update.host(mk_host(&mk_table(8080), host, []));
     let both = only(rig.apply(hosts.into_iter().fold(Update::to(2).no_service("s5"), without)));
     assert_eq!((both.kind, added(&both).len()), (Kind::VirtualHost, 2));
     let mut s4 = mk_cluster("s4");
@@ -300,26 +302,18 @@ fn a_client_that_starts_anew_and_rejects_the_newest_is_given_what_another_accept
 /// A correlation that is restarted says everything again.
 #[test]
 fn what_is_encoded_again_as_it_was_is_as_good_as_it_was() {
-    let mut rig = Rig::delta();
-    let table = mk_table(8080);
-    let host = |to| mk_host(&table, "a.example.com", [mk_route_to(to)]);
-    let all = |version| mk_services(version, 6).listener(mk_http_listener(8080, &["public"])).host(host("s4"));
-    rig.apply(all(1));
-    for (kind, names) in [(Kind::Cluster, &[][..]), (Kind::RouteConfig, &[&*table]), (Kind::VirtualHost, &[])] {
-        let responses = rig.subscribe(kind, names);
-        rig.settle(responses);
-        rig.pass(crate::publish::xds::session::WARMING);
-    }
+    let host = |to| [("a.example.com", to)];
+    let mut rig = mk_with_hosts(&host("s4"));
     let is_host = |resource: &Resource| resource.kind == Kind::VirtualHost && !resource.name.ends_with("none");
     let version = |rig: &Rig| {
         let known = &rig.session.state(Kind::VirtualHost).known;
         known.values().find_map(|known| known.resource.clone().filter(|resource| is_host(resource))).unwrap().version
     };
     let good = version(&rig);
-    assert!(rig.apply(all(2)).is_empty(), "nothing is new");
-    rig.apply_unseen(Update::to(3).host(host("s5")));
+    assert!(rig.apply(mk_hosts(2, &host("s4"))).is_empty(), "nothing is new");
+    rig.apply_unseen(mk_hosts(3, &host("s5")));
     rig.reconnect();
-    let responses = rig.subscribe(Kind::RouteConfig, &[&table]);
+    let responses = rig.subscribe(Kind::RouteConfig, &[&mk_table(8080)]);
     rig.settle(responses);
     let first = rig.subscribe(Kind::VirtualHost, &[]);
     rig.settle_unless(first, |resource| is_host(resource) && resource.version != good);
