@@ -11,6 +11,8 @@ mod selector;
 
 mod index;
 
+mod ordered;
+
 mod held;
 
 mod lister;
