@@ -108,7 +108,7 @@ pub fn build(graph: &mut Graph, settings: &Settings) -> Outputs {
         endpoints,
         secrets: secrets(graph, sources, listeners),
         statuses: statuses::statuses(graph, &settings, sources, gateways, routes, crowds),
-        answers: statuses::answers(graph, gateways),
+        answers: statuses::answers(graph, &settings, sources, gateways),
     }
 }
 

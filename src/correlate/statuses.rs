@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tidegate_actors::correlation::{Collection, Graph, ViewError};
+use tidegate_actors::correlation::{Collection, Ctx, Graph, ViewError};
 use tidegate_actors::id::{ObjectKey, ObjectRef, ResourceType};
 use tidegate_actors::problem::Serving;
 
@@ -85,16 +85,25 @@ fn of_gateways(graph: &mut Graph, sources: Sources, gateways: Gateways, routes: 
 
 fn of_unreadable_gateways(graph: &mut Graph, settings: &Arc<Settings>, sources: Sources) -> Statuses {
     let with = settings.clone();
-    graph.correlate("unreadable gateways", sources.errors.gateways, move |ctx, key, error: &Arc<ViewError>| {
-        if error.serving != Serving::Nothing {
-            return Vec::new();
-        }
-        let Some(class) = Gateway::class_of(error.object.raw()) else { return Vec::new() };
-        let label = |key: &str| error.object.label(key);
-        let Standing::Ours(_) = whose(ctx, &with, sources, key, &class, label) else { return Vec::new() };
+    graph.correlate("unreadable gateways", sources.errors.gateways, move |ctx, key, error| {
+        let Standing::Ours(_) = whose_unreadable(ctx, &with, sources, key, error) else { return Vec::new() };
         let status = gateway_status::refused(unreadable::accepted(error, reason::INVALID, None));
         told(types::gateway(), key, Status::Gateway(status))
     })
+}
+
+/// Whose a Gateway is that cannot be read and never could, as far as it says; of one that could, its good version says.
+fn whose_unreadable(
+    ctx: &mut Ctx<'_>,
+    settings: &Settings,
+    sources: Sources,
+    key: &ObjectKey,
+    error: &ViewError,
+) -> Standing {
+    match Gateway::class_of(error.object.raw()).filter(|_| error.serving == Serving::Nothing) {
+        Some(class) => whose(ctx, settings, sources, key, &class, |key| error.object.label(key)),
+        None => Standing::Foreign,
+    }
 }
 
 fn of_routes(graph: &mut Graph, sources: Sources, routes: Routes) -> Statuses {
@@ -124,12 +133,26 @@ fn of_unreadable_routes(graph: &mut Graph, settings: &Arc<Settings>, sources: So
 }
 
 /// Who answers for the Gateways of our controller.
-pub(super) fn answers(graph: &mut Graph, gateways: Gateways) -> Collection<ObjectKey, Answers> {
-    graph.correlate("who answers for gateways", gateways.known, |_, key, known| match &**known {
+pub(super) fn answers(
+    graph: &mut Graph,
+    settings: &Arc<Settings>,
+    sources: Sources,
+    gateways: Gateways,
+) -> Collection<ObjectKey, Answers> {
+    let known = graph.correlate("who answers for gateways", gateways.known, |_, key, known| match &**known {
         KnownGateway::Ours(_) | KnownGateway::SetAside(_) => vec![(key.clone(), Answers::Here)],
         KnownGateway::AnotherShards => vec![(key.clone(), Answers::Elsewhere)],
         KnownGateway::Foreign => Vec::new(),
-    })
+    });
+    let with = settings.clone();
+    let unreadable = graph.correlate("who answers for unreadable gateways", sources.errors.gateways, {
+        move |ctx, key, error| match whose_unreadable(ctx, &with, sources, key, error) {
+            Standing::Ours(_) => vec![(key.clone(), Answers::Here)],
+            Standing::AnotherShards => vec![(key.clone(), Answers::Elsewhere)],
+            Standing::Foreign => Vec::new(),
+        }
+    });
+    graph.union("answers for gateways", &[known, unreadable])
 }
 
 /// What an object is told that comes after another source's of the name.

@@ -131,6 +131,8 @@ fn what_cannot_be_read_is_told_by_its_own_shard_alone() {
         rig.set(&types::gateway(), &mk_labelled("web", 0, "tidegate", Some("a")));
         rig.commit();
         assert_eq!(told(&rig).contains(&"Gateway web".to_owned()), wanted, "{selector}");
+        let who = if wanted { Answers::Here } else { Answers::Elsewhere };
+        assert_eq!(answers(&rig, "web"), Some(who), "{selector}");
     }
 }
 

@@ -109,6 +109,11 @@ impl Memory {
         self.all.retain(|_, of| of.last.grade == Grade::Warning || now.saturating_duration_since(of.at) < REMEMBERED);
     }
 
+    /// Somebody else speaks of this from now on.
+    pub fn forget_of(&mut self, key: &Key) {
+        self.all.remove(key);
+    }
+
     /// Somebody else speaks from now on.
     pub fn forget(&mut self) {
         self.all.clear();

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tidegate_actors::env::Env;
-use tidegate_actors::id::{Name, ObjectRef};
+use tidegate_actors::id::{Name, ObjectKey, ObjectRef};
 use tidegate_actors::informer::InformerFactory;
 use tidegate_actors::object::Object;
 use tidegate_actors::problem::Problems;
@@ -31,7 +31,9 @@ use tidegate_actors::workqueue::WorkQueue;
 use self::outlet::Outlet;
 use self::said::{Action, Said};
 use super::rejections::Rejection;
+use crate::correlate::Answers;
 use crate::correlate::status::ObjectStatus;
+use crate::resource::types;
 use crate::source::sink::{EventSink, WriteRate};
 
 /// How long a state must stand before it is worth a word: what is applied with other things is often wrong until they
@@ -58,6 +60,8 @@ struct Shared {
     reporter: Arc<dyn Fn() -> Name + Send + Sync>,
     /// What is wrong now.
     wrong: Mutex<BTreeMap<Key, Said>>,
+    /// The Gateways that another shard speaks of; `None` before any was told.
+    elsewhere: Mutex<Option<BTreeSet<ObjectKey>>>,
     /// Who waits to hear of it, by source.
     queues: RwLock<BTreeMap<Name, WorkQueue<Key>>>,
 }
@@ -76,6 +80,7 @@ impl Teller {
             factory: factory.clone(),
             reporter: Arc::new(reporter),
             wrong: Mutex::default(),
+            elsewhere: Mutex::default(),
             queues: RwLock::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -117,6 +122,26 @@ impl Teller {
     pub fn told<'a>(&self, full: bool, changes: impl Iterator<Item = (&'a ObjectRef, Option<&'a ObjectStatus>)>) {
         let said = changes.map(|(object, status)| (object.clone(), status.and_then(said::of_status)));
         self.shared.set(Action::ResolveRefs, full, said);
+    }
+
+    /// Who answers for which Gateway from now on. `full`: nobody for those that are not named.
+    pub fn answers<'a>(&self, full: bool, changes: impl Iterator<Item = (&'a ObjectKey, Option<Answers>)>) {
+        let mut elsewhere = self.shared.elsewhere.lock();
+        let before = elsewhere.clone();
+        let now = elsewhere.get_or_insert_default();
+        if full {
+            now.clear();
+        }
+        for (key, answers) in changes {
+            match answers {
+                Some(Answers::Elsewhere) => drop(now.insert(key.clone())),
+                Some(Answers::Here) | None => drop(now.remove(key)),
+            }
+        }
+        let changed: BTreeSet<ObjectKey> =
+            before.iter().flat_map(|before| before.symmetric_difference(now)).cloned().collect();
+        drop(elsewhere);
+        self.shared.look_again(|gateway| before.is_none() || changed.contains(gateway));
     }
 
     /// What proxies reject from now on, all of it.
@@ -173,12 +198,29 @@ impl Shared {
                 });
             }
         }
+        self.look_at(changed);
+    }
+
+    /// What is wrong with Gateways that may have changed hands.
+    fn look_again(&self, which: impl Fn(&ObjectKey) -> bool) {
+        let is_one = |key: &&Key| key.0.resource_type == types::gateway() && which(&key.0.key);
+        let keys = self.wrong.lock().keys().filter(is_one).cloned().collect();
+        self.look_at(keys);
+    }
+
+    fn look_at(&self, keys: Vec<Key>) {
         let queues = self.queues.read();
-        for key in changed {
+        for key in keys {
             if let Some(queue) = queues.get(&key.0.key.source) {
                 queue.add_after(key, SETTLE);
             }
         }
+    }
+
+    /// Whether an object is for somebody else to speak of, or it is not known yet for whom.
+    fn is_elsewhere(&self, object: &ObjectRef) -> bool {
+        object.resource_type == types::gateway()
+            && self.elsewhere.lock().as_ref().is_none_or(|elsewhere| elsewhere.contains(&object.key))
     }
 
     /// What is wrong in one respect with an object.

@@ -114,6 +114,10 @@ impl Outlet {
         if !*self.leading.borrow() {
             return Step::Nothing;
         }
+        if self.shared.is_elsewhere(&key.0) {
+            self.memory.forget_of(key);
+            return Step::Nothing;
+        }
         let held = self.shared.held(&key.0);
         let uid = held.as_ref().and_then(|held| held.uid()).map(Name::from);
         self.memory.step(key, self.shared.wrong(key), held.is_some(), uid.as_ref(), now)

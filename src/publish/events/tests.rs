@@ -57,9 +57,11 @@ async fn mk_rig_with(rate: WriteRate) -> Rig {
     let problems = Problems::default();
     let factory = InformerFactory::new(env.clone(), supervisor.clone(), problems.clone());
     let source = MemorySource::new("east");
-    source.add_type(&types::http_route());
     factory.add_source(Arc::new(source.clone())).unwrap();
-    factory.register("east", types::http_route(), RegisterOptions::default()).await.unwrap();
+    for of in [types::http_route(), types::gateway()] {
+        source.add_type(&of);
+        factory.register("east", of, RegisterOptions::default()).await.unwrap();
+    }
     factory.start().await.unwrap();
     let teller = Teller::new(&env, &problems, &factory, || "tidegate.dev/gateway-controller".into());
     let (answers, asked, said) = (Mutex::default(), Mutex::default(), Mutex::default());
@@ -362,6 +364,43 @@ async fn what_cannot_be_read_or_translated_is_said_and_of_a_secret_only_that() {
     rig.problems.clear("view/HTTPRoute", "a");
     settle().await;
     assert_eq!(rig.take(), ["Normal a Readable 0: it can be read again"]);
+}
+
+/// Another shard has this Gateway in its own problems, too, and says it.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_said_of_another_shards_gateway_or_before_it_is_known_whose_it_is() {
+    let rig = mk_rig().await;
+    let gateway =
+        |name: &str| ObjectRef { resource_type: types::gateway(), key: ObjectKey::namespaced("east", "n", name) };
+    for name in ["ours", "theirs"] {
+        rig.source.apply(&types::gateway(), Some("n"), name, r#""spec":7"#);
+        let (object, reason) = (Some(gateway(name)), "must be an object".to_owned());
+        let problem = Problem { place: String::new(), object, field: "spec".into(), reason, serving: Serving::Nothing };
+        rig.problems.set("view/Gateway", name, problem);
+    }
+    settle().await;
+    assert!(rig.take().is_empty(), "nobody knows yet whose they are");
+    let tell = |full, answers: &[(&str, Option<Answers>)]| {
+        let answers: Vec<_> = answers.iter().map(|(name, answers)| (gateway(name).key, *answers)).collect();
+        rig.teller.answers(full, answers.iter().map(|(key, answers)| (key, *answers)));
+    };
+    tell(true, &[("ours", Some(Answers::Here)), ("theirs", Some(Answers::Elsewhere))]);
+    settle().await;
+    let said = |name: &str| {
+        format!("Warning {name} Unreadable 0: it cannot be read: spec: must be an object; nothing of it is served")
+    };
+    assert_eq!(rig.take(), [said("ours")]);
+    tell(true, &[("ours", Some(Answers::Here)), ("theirs", Some(Answers::Elsewhere))]);
+    settle().await;
+    assert!(rig.take().is_empty(), "nothing is new");
+    // They change hands.
+    tell(false, &[("ours", Some(Answers::Elsewhere)), ("theirs", Some(Answers::Here))]);
+    settle().await;
+    assert_eq!(rig.take(), [said("theirs")], "what others speak of now was not mended");
+    // A new start of who says it names only those that it knows.
+    tell(true, &[]);
+    settle().await;
+    assert_eq!(rig.take(), [said("ours")], "nobody else speaks of it");
 }
 
 #[tokio::test(start_paused = true)]

@@ -62,8 +62,13 @@ impl Told {
     }
 
     /// Who answers for which Gateway from now on. To be said before what follows from it.
-    pub(super) fn answers<'a>(&self, full: bool, changes: impl Iterator<Item = (&'a ObjectKey, Option<Answers>)>) {
-        self.shared.writer.answers(full, changes);
+    pub(super) fn answers<'a>(
+        &self,
+        full: bool,
+        changes: impl Iterator<Item = (&'a ObjectKey, Option<Answers>)> + Clone,
+    ) {
+        self.shared.writer.answers(full, changes.clone());
+        self.shared.teller.answers(full, changes);
     }
 
     /// What translation says from now on. `full`: of what is not named it says nothing.
