@@ -2,9 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/xds_caller.rs"]
+mod caller;
+#[path = "support/pki.rs"]
+mod pki;
 #[path = "support/app_rig.rs"]
 mod rig;
 
+#[path = "app/clients.rs"]
+mod clients;
 #[path = "app/failures.rs"]
 mod failures;
 #[path = "app/file.rs"]

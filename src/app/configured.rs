@@ -7,17 +7,22 @@ use crate::correlate::{AllowedBackends, Settings, Shard};
 use crate::publish::status::Speaker;
 use crate::publish::xds;
 
+/// What proxies may see that prove who they are.
+pub(super) fn clients(config: &Config) -> anyhow::Result<Vec<xds::ClientRule>> {
+    let rule = |client: &XdsClient| xds::ClientRule::new(&client.identity, &client.gateways);
+    let clients = config.xds.clients.iter().map(rule).collect::<Result<_, _>>();
+    clients.map_err(|reason| anyhow::anyhow!("xds.clients: {reason}"))
+}
+
 /// How xDS is served.
 pub(super) fn xds_options(config: &Config, socket: &std::path::Path, env: &Env) -> anyhow::Result<xds::Options> {
     let tls = config.xds.tls.clone();
     let tls =
         tls.map(|tls| xds::TlsFiles { certificate: tls.cert_file, key: tls.key_file, client_ca: tls.client_ca_file });
-    let rule = |client: &XdsClient| xds::ClientRule::new(&client.identity, &client.gateways);
-    let clients = config.xds.clients.iter().map(rule).collect::<Result<_, _>>();
     Ok(xds::Options {
         tcp: Some(config.xds.address),
         tls,
-        clients: clients.map_err(|reason| anyhow::anyhow!("xds.clients: {reason}"))?,
+        clients: clients(config)?,
         unix: env.net.has_unix().then(|| socket.to_owned()),
         allow_all: config.xds.allow_unscoped,
         max_clients: config.xds.max_clients as usize,

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use tidegate_actors::supervisor::{ChildSpec, Restart, TaskContext};
 use tokio::sync::mpsc;
 
-use super::{App, Hooks, publishers, settings};
+use super::configured::{clients, settings};
+use super::{App, Hooks, publishers};
 use crate::builder::Tidegate;
 use crate::config::reload::{Reload, Reloaded};
 use crate::config::{Config, Loader};
@@ -48,6 +49,9 @@ impl App {
         }
         if changes.touch("publish.json") {
             report("publish.json", self.replace_json(new).await);
+        }
+        if changes.touch("xds.clients") {
+            report("xds.clients", clients(new).map(|clients| self.xds.set_clients(clients)));
         }
         let wanted = settings(new);
         if changes.touch("sources") || *self.settings.read() != wanted {

@@ -17,7 +17,7 @@ pub enum Effect {
 
 /// What takes effect at once, by the beginning of the key. Everything else is wired up at start: sockets,
 /// directories, and what a whole tree of actors was built from.
-const AT_ONCE: [&str; 9] = [
+const AT_ONCE: [&str; 10] = [
     "sources",
     "watches",
     "log.level",
@@ -27,6 +27,7 @@ const AT_ONCE: [&str; 9] = [
     "gateway.selector",
     "gateway.allow_backends",
     "proxy.bind",
+    "xds.clients",
 ];
 
 /// The keys that differ.

@@ -1,5 +1,5 @@
 //! Who is let in: every RPC of the xDS server and every route of the admin server against every bad identity, the
-//! rotation of certificates under streams that live, and a real Envoy that comes with a certificate.
+//! rotation of certificates under streams that live, what ends them all the same, and a real Envoy that comes with a certificate.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -17,6 +17,7 @@ mod pki;
 #[path = "../support/xds_caller.rs"]
 mod caller;
 
+mod lapse;
 mod proxy;
 mod rotation;
 mod routes;

@@ -14,16 +14,21 @@ const NAME: &str = "proxy.example";
 
 /// A stream that has been told of the first cluster.
 async fn stream(server: &Server, tls: Arc<ClientConfig>) -> Result<Call, String> {
+    claiming(server, tls, None).await
+}
+
+/// The same of a client that claims some Gateways.
+pub async fn claiming(server: &Server, tls: Arc<ClientConfig>, claim: Option<&[&str]>) -> Result<Call, String> {
     let channel = connect(server.address, Some(tls)).await?;
     let mut call = Call::open(channel, METHODS[0]).await.map_err(|status| status.to_string())?;
-    call.ask(Some(mk_node(None)), Kind::Cluster, &[]).await;
+    call.ask(Some(mk_node(claim)), Kind::Cluster, &[]).await;
     let (version, nonce, _) = call.next().await.map_err(|status| status.to_string())?;
     call.accept(Kind::Cluster, &version, &nonce).await;
     Ok(call)
 }
 
 /// Asserts that a stream is told of a change.
-async fn assert_lives(server: &Server, call: &mut Call, version: u64) {
+pub async fn assert_lives(server: &Server, call: &mut Call, version: u64) {
     let mut cluster = mk_cluster("a");
     cluster.connect_timeout = std::time::Duration::from_secs(version);
     server.apply(&Update::to(version).cluster(cluster));

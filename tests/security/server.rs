@@ -25,20 +25,25 @@ pub struct Server {
     stop: CancellationToken,
 }
 
+/// Entries of `xds.clients`: identity and Gateways.
+pub fn mk_rules(rules: &[(&str, &[&str])]) -> Vec<ClientRule> {
+    let rule = |(identity, gateways): &(&str, &[&str])| {
+        let gateways: Vec<String> = gateways.iter().map(ToString::to_string).collect();
+        ClientRule::new(identity, &gateways).unwrap()
+    };
+    rules.iter().map(rule).collect()
+}
+
 impl Server {
     /// Starts one that lets in clients by these rules: identity and Gateways.
     pub async fn start(rules: &[(&str, &[&str])]) -> Self {
         let (own, clients) = (Authority::new(), Authority::new());
         let folder = tempfile::tempdir().unwrap();
         let files = write_files(folder.path(), &own.issue(&mk_server(SERVER)), &clients.pem());
-        let rule = |(identity, gateways): &(&str, &[&str])| {
-            let gateways: Vec<String> = gateways.iter().map(ToString::to_string).collect();
-            ClientRule::new(identity, &gateways).unwrap()
-        };
         let options = Options {
             tcp: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
             tls: Some(files),
-            clients: rules.iter().map(rule).collect(),
+            clients: mk_rules(rules),
             ..Options::default()
         };
         let problems = Problems::default();

@@ -58,6 +58,12 @@ pub fn expired(mut params: CertificateParams) -> CertificateParams {
     params
 }
 
+/// Not valid any more after so long.
+pub fn expiring(mut params: CertificateParams, after: std::time::Duration) -> CertificateParams {
+    params.not_after = (std::time::SystemTime::now() + after).into();
+    params
+}
+
 /// Not valid yet.
 pub fn not_yet_valid(mut params: CertificateParams) -> CertificateParams {
     (params.not_before, params.not_after) = (date_time_ymd(2100, 1, 1), date_time_ymd(2101, 1, 1));

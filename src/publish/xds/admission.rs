@@ -4,12 +4,13 @@
 //! Laws: a claim is never more than the identity allows; who is nobody's to admit gets no stream.
 
 use std::fmt;
+use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::Node;
 use tonic::Status;
 
 use super::scope::{METADATA_KEY, Scope};
-use super::transport::{Identity, Peer};
+use super::transport::{ClientCertificate, Identity, Peer};
 
 /// One entry of `xds.clients`: clients of this identity may see these Gateways.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +76,9 @@ pub enum Refusal {
     /// Nobody knows it.
     #[error("no entry of xds.clients is for {0}")]
     Unknown(String),
+    /// It was let in, and its certificate is not valid any more.
+    #[error("the client certificate of {0} has expired since the stream began: reconnect with a new one")]
+    Expired(String),
     /// It asks for more than it may see.
     #[error("{identity} may not see the Gateway {claimed}, which its node metadata {METADATA_KEY} names (xds.clients)")]
     Beyond {
@@ -96,6 +100,7 @@ impl Refusal {
     fn label(&self) -> &'static str {
         match self {
             Self::Nameless | Self::Unknown(_) => "identity",
+            Self::Expired(_) => "expired",
             Self::Beyond { .. } => "claim",
             Self::Unscoped => "scope",
             Self::Nonsense(_) => "metadata",
@@ -108,6 +113,7 @@ impl From<Refusal> for Status {
         metrics::counter!("tidegate_xds_refused_total", "reason" => refusal.label()).increment(1);
         match &refusal {
             Refusal::Nonsense(_) => Self::invalid_argument(refusal.to_string()),
+            Refusal::Expired(_) => Self::unauthenticated(refusal.to_string()),
             _ => Self::permission_denied(refusal.to_string()),
         }
     }
@@ -116,6 +122,7 @@ impl From<Refusal> for Status {
 /// Who a client is, and what that grants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
+    certificate: Option<Arc<ClientCertificate>>,
     identity: Option<String>,
     granted: Scope,
 }
@@ -124,7 +131,19 @@ impl Standing {
     /// What a connection's peer may see at most. Without TLS, which there is on loopback and the Unix socket alone,
     /// everything.
     pub fn of(rules: &[ClientRule], peer: &Peer) -> Result<Self, Refusal> {
-        let Some(identities) = &peer.identities else { return Ok(Self { identity: None, granted: Scope::All }) };
+        Self::shown(rules, peer.certificate.clone())
+    }
+
+    /// What the same client may see by other rules.
+    pub fn by(&self, rules: &[ClientRule]) -> Result<Self, Refusal> {
+        Self::shown(rules, self.certificate.clone())
+    }
+
+    fn shown(rules: &[ClientRule], certificate: Option<Arc<ClientCertificate>>) -> Result<Self, Refusal> {
+        let Some(shown) = &certificate else {
+            return Ok(Self { certificate, identity: None, granted: Scope::All });
+        };
+        let identities = &shown.identities;
         if identities.is_empty() {
             return Err(Refusal::Nameless);
         }
@@ -132,7 +151,7 @@ impl Standing {
         let is_for = |rule: &&ClientRule| identities.iter().any(|identity| rule.is_for(identity));
         let granted = rules.iter().filter(is_for).map(|rule| rule.gateways.clone()).reduce(Scope::union);
         match granted {
-            Some(granted) => Ok(Self { identity: Some(identity), granted }),
+            Some(granted) => Ok(Self { certificate, identity: Some(identity), granted }),
             None => Err(Refusal::Unknown(identity)),
         }
     }
@@ -142,12 +161,17 @@ impl Standing {
         self.identity.as_deref()
     }
 
-    /// What a client with this node is sent: what it asks for, if it may; what it may, if it asks for nothing.
-    /// `allow_all`: whether who may see everything has to name nothing.
-    pub fn scope(&self, node: &Node, allow_all: bool) -> Result<Scope, Refusal> {
-        match Scope::from_node(node).map_err(Refusal::Nonsense)? {
-            Some(claimed) => match self.granted.lacks(&claimed) {
-                None => Ok(claimed),
+    /// What it has shown, if it had to.
+    pub fn certificate(&self) -> Option<&ClientCertificate> {
+        self.certificate.as_deref()
+    }
+
+    /// What a client is sent: what it asks for, if it may; what it may, if it asks for nothing. `allow_all`: whether who
+    /// may see everything has to name nothing.
+    pub fn within(&self, claimed: Option<&Scope>, allow_all: bool) -> Result<Scope, Refusal> {
+        match claimed {
+            Some(claimed) => match self.granted.lacks(claimed) {
+                None => Ok(claimed.clone()),
                 Some(beyond) => {
                     Err(Refusal::Beyond { identity: self.identity.clone().unwrap_or_default(), claimed: beyond })
                 }
@@ -156,6 +180,11 @@ impl Standing {
             None => Ok(self.granted.clone()),
         }
     }
+}
+
+/// What a node asks for.
+pub fn claimed(node: &Node) -> Result<Option<Scope>, Refusal> {
+    Scope::from_node(node).map_err(Refusal::Nonsense)
 }
 
 struct Spelled<'a>(&'a [Identity]);

@@ -51,8 +51,8 @@ impl XdsPublisher {
             Variant::StateOfTheWorld => StateOfTheWorld::NAME,
         };
         // In the same process it is trusted as on the Unix socket.
-        let peer = Peer { address: peer.to_owned(), identities: None };
-        let standing = Standing::of(&self.hub.options.clients, &peer)?;
+        let peer = Peer { address: peer.to_owned(), certificate: None };
+        let standing = Standing::of(&self.hub.rules.borrow(), &peer)?;
         let seat = Seat::take(&self.hub, name, &peer.address, &standing)?;
         let (up, requests) = mpsc::channel(REQUESTS);
         // One response in flight a type, and a last word.

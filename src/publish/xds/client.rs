@@ -1,6 +1,7 @@
 //! One client's task: it carries requests, changes and time to the session, and responses back. It waits for
 //! nobody but its own client, and whatever happens in it, no other client notices.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _};
@@ -9,10 +10,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
-use super::admission::Standing;
+use super::admission::{self, Standing};
 use super::cache::View;
 use super::hub::Hub;
 use super::kind::Kind;
+use super::lapse::lapse;
 use super::protocol::Protocol;
 use super::report::Report;
 use super::rope::Rope;
@@ -110,7 +112,9 @@ async fn serve<P: Protocol>(
     // The server counts every client that has connected, but only one that says who it is can be served.
     let Some(first) = first_request(hub, &mut inbound).await? else { return Ok(()) };
     let node = P::node(&first).ok_or_else(|| Status::invalid_argument("the first request must carry a node"))?;
-    let scope = standing.scope(node, hub.options.allow_all)?;
+    let claimed = admission::claimed(node)?;
+    let scope = standing.within(claimed.as_ref(), hub.options.allow_all)?;
+    let mut lapse = pin!(lapse(hub, standing, claimed, scope.clone()));
     let node = node.id.clone();
     seat.update(|status| (status.node, status.gateways) = (node.clone(), scope.names()));
     tracing::info!(client = seat.id, node, protocol = P::NAME, "an xDS client came");
@@ -132,6 +136,7 @@ async fn serve<P: Protocol>(
         let deadline = client.session.deadline();
         tokio::select! {
             biased;
+            status = &mut lapse => return Err(status),
             request = inbound.next() => match request.transpose().map_err(|status| refusal(hub, status))? {
                 Some(request) => client.request(&request)?,
                 None => return Ok(()),

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use tidegate_actors::env::Env;
 use tidegate_actors::problem::Problems;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
+use super::admission::ClientRule;
 use super::cache::{Cache, Checks, View};
 use super::kind::Kind;
 use super::options::Options;
@@ -26,6 +27,8 @@ pub struct XdsPublisher {
 
 pub(super) struct Hub {
     pub options: Options,
+    /// What those may see who prove who they are.
+    pub rules: watch::Sender<Vec<ClientRule>>,
     pub env: Env,
     pub problems: Problems,
     pub rejections: Rejections,
@@ -41,6 +44,7 @@ impl XdsPublisher {
     /// A publisher that has nothing yet, and says nothing to anybody until it does.
     pub fn new(options: Options, problems: Problems, env: Env) -> Self {
         let hub = Hub {
+            rules: watch::Sender::new(options.clients.clone()),
             options,
             env,
             cache: RwLock::new(Cache::default()),
@@ -52,6 +56,12 @@ impl XdsPublisher {
             next_client: AtomicU64::new(1),
         };
         Self { hub: Arc::new(hub) }
+    }
+
+    /// What clients may see from now on. Streams of those who may not see any more what they see end, and all others go
+    /// on.
+    pub fn set_clients(&self, rules: Vec<ClientRule>) {
+        self.hub.rules.send_replace(rules);
     }
 
     /// Applies a step of the model and tells all clients, without waiting for any of them.

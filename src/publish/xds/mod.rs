@@ -47,6 +47,8 @@ mod options;
 
 mod hub;
 
+mod lapse;
+
 mod client;
 
 mod codec;

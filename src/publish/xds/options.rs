@@ -14,7 +14,7 @@ pub struct Options {
     pub tcp: Option<SocketAddr>,
     /// TLS over TCP, by which clients have to prove who they are.
     pub tls: Option<TlsFiles>,
-    /// What those may see. Who is in none of these is not let in.
+    /// What those may see at first. Who is in none of these is not let in.
     pub clients: Vec<ClientRule>,
     /// Where to listen on a Unix socket, if anywhere. Only its owner may connect.
     pub unix: Option<PathBuf>,

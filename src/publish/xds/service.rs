@@ -99,7 +99,7 @@ impl<P: Protocol> StreamingService<P::Request> for Method<P> {
             // The transport puts it there; without it nothing would be known of who asks.
             let peer = request.extensions().get::<Peer>().ok_or_else(|| Status::internal("a stream of nobody"))?;
             // Before it takes a seat that others may need.
-            let standing = Standing::of(&hub.options.clients, peer)?;
+            let standing = Standing::of(&hub.rules.borrow(), peer)?;
             let seat = Seat::take(&hub, P::NAME, &peer.address, &standing)?;
             // One response in flight a type, and a last word.
             let (outbox, responses) = mpsc::channel(Kind::COUNT + 1);

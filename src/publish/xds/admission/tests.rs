@@ -11,7 +11,8 @@ fn mk_rule(identity: &str, gateways: &[&str]) -> ClientRule {
 }
 
 fn mk_peer(identities: &[Identity]) -> Peer {
-    Peer { address: "192.0.2.1:1".to_owned(), identities: Some(identities.into()) }
+    let certificate = ClientCertificate { identities: identities.to_vec(), ..ClientCertificate::default() };
+    Peer { address: "192.0.2.1:1".to_owned(), certificate: Some(certificate.into()) }
 }
 
 fn uri(text: &str) -> Identity {
@@ -77,15 +78,20 @@ fn what_several_entries_grant_adds_up_and_what_none_grants_is_refused() {
     assert_eq!(standing(&[dns("c.example")]), Err(Refusal::Unknown("c.example".to_owned())));
     assert_eq!(standing(&[]), Err(Refusal::Nameless));
     // Nobody is asked who he is on loopback and the Unix socket.
-    let local = Peer { address: "unix".to_owned(), identities: None };
-    assert_eq!(Standing::of(&rules, &local).unwrap(), Standing { identity: None, granted: Scope::All });
+    let local = Peer { address: "unix".to_owned(), certificate: None };
+    assert_eq!(
+        Standing::of(&rules, &local).unwrap(),
+        Standing { certificate: None, identity: None, granted: Scope::All }
+    );
 }
 
 #[test]
 fn a_claim_is_never_more_than_the_identity_allows() {
     let rules = [mk_rule("a.example", &["infra/one", "apps/*"]), mk_rule("b.example", &["*"])];
     let of = |name: &str| Standing::of(&rules, &mk_peer(&[dns(name)])).unwrap();
-    let scope = |name: &str, claim: Option<&[&str]>| of(name).scope(&mk_node(claim), true);
+    let scope = |name: &str, claim: Option<&[&str]>| {
+        claimed(&mk_node(claim)).and_then(|claimed| of(name).within(claimed.as_ref(), true))
+    };
     assert_eq!(names(&scope("a.example", None).unwrap()), ["apps/*", "infra/one"]);
     assert_eq!(names(&scope("a.example", Some(&["apps/x"])).unwrap()), ["apps/x"]);
     assert_eq!(names(&scope("a.example", Some(&["apps/*", "infra/one"])).unwrap()), ["apps/*", "infra/one"]);
@@ -96,8 +102,8 @@ fn a_claim_is_never_more_than_the_identity_allows() {
     }
     assert_eq!(scope("b.example", None).unwrap(), Scope::All);
     assert_eq!(names(&scope("b.example", Some(&["infra/two"])).unwrap()), ["infra/two"]);
-    assert_eq!(of("b.example").scope(&mk_node(None), false), Err(Refusal::Unscoped));
-    assert_eq!(names(&of("a.example").scope(&mk_node(None), false).unwrap()), ["apps/*", "infra/one"]);
+    assert_eq!(of("b.example").within(None, false), Err(Refusal::Unscoped));
+    assert_eq!(names(&of("a.example").within(None, false).unwrap()), ["apps/*", "infra/one"]);
     assert!(matches!(scope("a.example", Some(&["one"])), Err(Refusal::Nonsense(_))));
     // A list of nothing is nothing, not everything.
     assert_eq!(names(&scope("a.example", Some(&[])).unwrap()), Vec::<String>::new());

@@ -14,7 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::identity::identities;
+use super::identity::ClientCertificate;
 use super::tls::Tls;
 use super::{Io, Peer};
 
@@ -32,7 +32,7 @@ pub fn tcp(listener: Box<dyn Listener>, tls: Option<Arc<Tls>>, env: &Env) -> Box
     match tls {
         None => stream::unfold(listener, |mut listener| async {
             let (connection, from) = accepted(&mut *listener).await;
-            let peer = Peer { address: from.to_string(), identities: None };
+            let peer = Peer { address: from.to_string(), certificate: None };
             Some((Ok(Io { connection, peer }), listener))
         })
         .boxed(),
@@ -52,7 +52,7 @@ pub fn unix(listener: UnixListener) -> BoxStream<'static, io::Result<Io>> {
                 Err(error) => pause(&error).await,
             }
         };
-        let peer = Peer { address: "unix".to_owned(), identities: None };
+        let peer = Peer { address: "unix".to_owned(), certificate: None };
         Some((Ok(Io { connection, peer }), listener))
     })
     .boxed()
@@ -124,7 +124,7 @@ async fn handshake(acceptor: TlsAcceptor, connection: Box<dyn Connection>, from:
         refused("no client certificate was shown");
         return None;
     };
-    let peer = Peer { address: from.to_string(), identities: Some(identities(leaf).into()) };
+    let peer = Peer { address: from.to_string(), certificate: Some(ClientCertificate::of(leaf).into()) };
     Some(Io { connection: Box::new(stream), peer })
 }
 

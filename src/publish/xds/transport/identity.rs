@@ -1,7 +1,8 @@
-//! Who a client certificate is for: its subject alternative names. The common name counts for nothing (RFC 6125,
+//! Who a client certificate is for, and for how long: its subject alternative names. The common name counts for nothing (RFC 6125,
 //! section 6.4.4, and SPIFFE's X.509-SVID, section 2).
 
 use std::fmt;
+use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
@@ -23,9 +24,25 @@ impl fmt::Display for Identity {
     }
 }
 
-/// The URIs and DNS names of a certificate that was verified, in its order; none if it cannot be read, which cannot be.
-pub fn identities(leaf: &CertificateDer<'_>) -> Vec<Identity> {
-    let Ok((_, certificate)) = X509Certificate::from_der(leaf) else { return Vec::new() };
+/// What counts of a client's certificate that was verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// Its URIs and DNS names, in its order.
+    pub identities: Vec<Identity>,
+    /// Until when it is valid, since the Unix epoch.
+    pub not_after: Duration,
+}
+
+impl ClientCertificate {
+    /// Nobody's, and expired, if it cannot be read, which cannot be.
+    pub fn of(leaf: &CertificateDer<'_>) -> Self {
+        let Ok((_, certificate)) = X509Certificate::from_der(leaf) else { return Self::default() };
+        let not_after = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or_default();
+        Self { identities: identities(&certificate), not_after: Duration::from_secs(not_after) }
+    }
+}
+
+fn identities(certificate: &X509Certificate<'_>) -> Vec<Identity> {
     let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
     let identity = |name: &GeneralName<'_>| match name {
         GeneralName::URI(uri) => Some(Identity::Uri((*uri).to_owned())),

@@ -11,7 +11,7 @@ mod identity;
 mod tls;
 
 pub use accept::{bind_unix, tcp, unix};
-pub use identity::Identity;
+pub use identity::{ClientCertificate, Identity};
 pub use tls::{Tls, TlsError, TlsFiles};
 
 use std::io;
@@ -28,9 +28,9 @@ use tonic::transport::server::Connected;
 pub struct Peer {
     /// Its address, or `unix`.
     pub address: String,
-    /// What its certificate says that it is. `None` where there is no TLS: on loopback and on the Unix socket, where
-    /// whoever can connect is trusted.
-    pub identities: Option<Arc<[Identity]>>,
+    /// What it has shown. `None` where there is no TLS: on loopback and on the Unix socket, where whoever can connect is
+    /// trusted.
+    pub certificate: Option<Arc<ClientCertificate>>,
 }
 
 /// A connection as the server takes it.
