@@ -275,7 +275,12 @@ impl Session {
         self.events.push(Event::Acked { kind, since });
         self.types[kind as usize].acked = Some(sent.version);
         if kind == Kind::Cluster {
-            self.recalled.clear();
+            for name in std::mem::take(&mut self.recalled) {
+                // Accepted with what it is now, perhaps, and then nothing more will come that says so.
+                if self.state(Kind::Endpoints).known.contains_key(&name) {
+                    self.warming.remove(&name);
+                }
+            }
         }
         for Item { name, resource, pending } in sent.items {
             if !sent.restores {

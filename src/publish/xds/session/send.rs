@@ -57,11 +57,13 @@ impl Session {
         self.types.iter().any(|state| state.pending.values().any(|pending| pending.lingers))
     }
 
+    /// What is on its way to the client and cannot be used yet. A client that comes back over state of the world may never
+    /// have had what is recalled for it, and cannot say so.
     fn note_new_clusters(&mut self, cache: &Cache, now: Instant) {
         let clusters = &self.types[Kind::Cluster as usize];
-        for name in
-            clusters.pending.keys().filter(|name| !clusters.known.contains_key(*name) || clusters.is_going(name))
-        {
+        let is_new =
+            |name: &Name| !clusters.known.contains_key(name) || clusters.is_going(name) || self.recalled.contains(name);
+        for name in clusters.pending.keys().filter(|name| is_new(name)) {
             if !self.warming.contains_key(name) && cache.get(Kind::Cluster, name, &self.view).is_some() {
                 self.warming.insert(name.clone(), now + WARMING);
             }

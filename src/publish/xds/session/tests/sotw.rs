@@ -139,3 +139,26 @@ fn a_client_that_comes_back_keeps_clusters_that_went_until_its_routes_are_new() 
     let last = last.last().unwrap();
     assert_eq!((last.kind, added(last)), (Kind::Cluster, vec![B]));
 }
+
+/// Found by the model: seed 170770.
+#[test]
+fn routes_wait_for_a_cluster_that_was_recalled_and_is_back_since_the_client_may_never_have_had_it() {
+    let mut rig = Rig::sotw();
+    let table = mk_table(8080);
+    rig.apply(Update::to(1).service("a", &[]).listener(mk_http_listener(8080, &["public"])));
+    let accepted_by_another = rig.subscribe(Kind::Cluster, &[]);
+    rig.settle(accepted_by_another);
+    rig.reconnect();
+    rig.apply_unseen(Update::to(2).no_service("a"));
+    let back = DiscoveryRequest { version_info: "1".to_owned(), ..DiscoveryRequest::default() };
+    let clusters = only(rig.request(Kind::Cluster, back));
+    assert_eq!(added(&clusters), [A]);
+    let host = mk_host(&table, "a.example.com", [mk_route_to("a")]);
+    assert!(rig.apply(Update::to(3).service("a", &["10.0.0.1:80".parse().unwrap()]).host(host)).is_empty());
+    assert!(rig.subscribe(Kind::RouteConfig, &[&*table]).is_empty(), "nobody knows yet that it can use it");
+    let endpoints = rig.subscribe(Kind::Endpoints, &[A]);
+    rig.settle(endpoints);
+    let last = rig.ack(&clusters);
+    let last = rig.settle(last);
+    assert!(kinds(&last).contains(&Kind::RouteConfig), "{last:?}");
+}
