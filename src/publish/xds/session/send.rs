@@ -182,12 +182,10 @@ impl Session {
         };
         let state = self.state(kind);
         if !pending.force {
-            if state.known.get(name).is_some_and(|known| known.version == Some(resource.version)) {
-                // If the object went back to this, the client must be too: it may have kept some of what it rejects.
-                let back = state.held.get(name).is_some_and(|held| held.version != resource.version);
-                return if back { Verdict::Send(Some(resource)) } else { Verdict::Drop };
-            }
-            if state.held.get(name).is_some_and(|held| held.version == resource.version) {
+            let has = state.known.get(name).is_some_and(|known| known.version == Some(resource.version));
+            let rejects = state.held.get(name).map(|held| held.version == resource.version);
+            // If the object went back to what the client has, it must too: it may have kept some of what it rejects.
+            if rejects == Some(true) || (has && rejects.is_none()) {
                 return Verdict::Drop;
             }
         }

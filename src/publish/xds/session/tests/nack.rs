@@ -384,3 +384,26 @@ fn a_secret_that_was_never_good_is_rejected_again_over_the_next_stream() {
         }
     }
 }
+
+/// Found by the model: seed 233618.
+#[test]
+fn endpoints_that_are_again_what_they_were_before_a_rejection_wait_for_their_cluster_as_any_others_do() {
+    const A: &str = "test/apps/a/80";
+    let mut rig = Rig::delta();
+    rig.apply(Update::to(1).service("a", &[]));
+    for (kind, names) in [(Kind::Cluster, &[][..]), (Kind::Endpoints, &[A])] {
+        let responses = rig.subscribe(kind, names);
+        rig.settle(responses);
+    }
+    let changed = mk_endpoints("a", &["10.0.0.1:80".parse().unwrap()]);
+    let changed = only(rig.apply(Update::to(2).endpoints(changed)));
+    let removal = only(rig.apply(Update::to(3).no_service("a")));
+    assert_eq!(removal.kind, Kind::Cluster);
+    assert!(rig.apply(Update::to(4).service("a", &[])).is_empty());
+    assert!(rig.nack(&changed, "bad").is_empty(), "the client is about to give its cluster up");
+    let back = rig.ack(&removal);
+    assert_eq!(
+        back.iter().map(|of| (of.kind, added(of))).collect::<Vec<_>>(),
+        [(Kind::Cluster, vec![A]), (Kind::Endpoints, vec![A])]
+    );
+}

@@ -38,6 +38,10 @@ fn failure(seed: u64, start: Instant) -> String {
     for step in &schedule.steps {
         let _ = writeln!(text, "  {step:?}");
     }
+    text.push_str("what is said:\n");
+    for line in run::conversation(&schedule, start) {
+        let _ = writeln!(text, "  {line}");
+    }
     text
 }
 

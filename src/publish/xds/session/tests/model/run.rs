@@ -100,6 +100,8 @@ struct Run {
     accepted: BTreeSet<(Key, Content)>,
     /// How much happened.
     count: Count,
+    /// Every message, if anybody is to read them.
+    said: Option<Vec<String>>,
 }
 
 /// How much happened, to see that a run is not idle.
@@ -126,31 +128,56 @@ impl Count {
 
 /// Runs a schedule to its end and then until everything is quiet.
 pub fn run(schedule: &Schedule, start: Instant) -> Result<Count, Wrong> {
-    let peer = |(inline, natural, picky): &(bool, bool, bool)| Peer {
-        client: Client::new(*inline, *natural, *picky),
-        stream: None,
-        streams: 0,
-        scope: None,
-        moved: false,
-        dangled: BTreeSet::new(),
-    };
-    let mut run = Run {
-        cache: Cache::default(),
-        world: World::default(),
-        version: 0,
-        time: start,
-        peers: schedule.clients.iter().map(peer).collect(),
-        accepted: BTreeSet::new(),
-        count: Count::default(),
-    };
-    for step in &schedule.steps {
-        run.step(step).map_err(|wrong| format!("{step:?}: {wrong}"))?;
-    }
-    run.quiet().map_err(|wrong| format!("in the end: {wrong}"))?;
+    let mut run = Run::new(schedule, start);
+    run.all(schedule)?;
     Ok(run.count)
 }
 
+/// What is said by whom when a schedule is run.
+pub fn conversation(schedule: &Schedule, start: Instant) -> Vec<String> {
+    let mut run = Run { said: Some(Vec::new()), ..Run::new(schedule, start) };
+    // How it ends is known.
+    let _ = run.all(schedule);
+    run.said.unwrap_or_default()
+}
+
 impl Run {
+    fn new(schedule: &Schedule, start: Instant) -> Self {
+        let peer = |(inline, natural, picky): &(bool, bool, bool)| Peer {
+            client: Client::new(*inline, *natural, *picky),
+            stream: None,
+            streams: 0,
+            scope: None,
+            moved: false,
+            dangled: BTreeSet::new(),
+        };
+        Self {
+            cache: Cache::default(),
+            world: World::default(),
+            version: 0,
+            time: start,
+            peers: schedule.clients.iter().map(peer).collect(),
+            accepted: BTreeSet::new(),
+            count: Count::default(),
+            said: None,
+        }
+    }
+
+    fn all(&mut self, schedule: &Schedule) -> Result<(), Wrong> {
+        for step in &schedule.steps {
+            self.say(|| format!("{step:?}"));
+            self.step(step).map_err(|wrong| format!("{step:?}: {wrong}"))?;
+        }
+        self.say(|| "the end".to_owned());
+        self.quiet().map_err(|wrong| format!("in the end: {wrong}"))
+    }
+
+    fn say(&mut self, what: impl FnOnce() -> String) {
+        if let Some(said) = &mut self.said {
+            said.push(what());
+        }
+    }
+
     fn step(&mut self, step: &Step) -> Result<(), Wrong> {
         match step {
             Step::Apply(changes) => self.apply(changes),
@@ -258,6 +285,9 @@ impl Run {
         let Some(stream) = stream else { return Ok(false) };
         let Some(request) = peer.unsent.pop_front() else { return Ok(false) };
         let Stream { oracle, seen, .. } = stream;
+        if let Some(said) = &mut self.said {
+            said.push(format!("    client {client}: {request:?}"));
+        }
         if self.version > 0 {
             oracle.look(&Now { seen, client: peer, time: self.time, dangled, accepted: &self.accepted });
         }
@@ -290,6 +320,9 @@ impl Run {
         }
         for response in session.take_responses() {
             let told = wire::read(&response, sight.inline);
+            if let Some(said) = &mut self.said {
+                said.push(format!("    to client {client}: {told:?}"));
+            }
             rule!(self.version > 0, "{told:?} is said before anything is known");
             rule!(last.is_none_or(|last| last < told.kind), "{} is sent after {last:?}", told.kind);
             last = Some(told.kind);
