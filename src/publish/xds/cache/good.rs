@@ -56,12 +56,16 @@ impl Goods {
 }
 
 impl Departed {
-    /// A cluster went, or somebody cannot see it any more.
+    /// A cluster went, or somebody cannot see it any more. One that was back for so short a time that nobody accepted it
+    /// does not take the place of one that somebody did.
     pub fn note(&mut self, cluster: Arc<Resource>, endpoints: Option<Arc<Resource>>) {
         let name = cluster.name.clone();
-        if self.clusters.insert(name.clone(), Gone { cluster, endpoints }).is_some() {
+        let before = self.clusters.remove(&name);
+        if before.is_some() {
             self.order.retain(|other| *other != name);
         }
+        let better = before.filter(|before| before.cluster.is_accepted() && !cluster.is_accepted());
+        self.clusters.insert(name.clone(), better.unwrap_or(Gone { cluster, endpoints }));
         self.order.push_back(name);
         if self.order.len() > DEPARTED
             && let Some(oldest) = self.order.pop_front()

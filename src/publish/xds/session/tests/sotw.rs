@@ -162,3 +162,21 @@ fn routes_wait_for_a_cluster_that_was_recalled_and_is_back_since_the_client_may_
     let last = rig.settle(last);
     assert!(kinds(&last).contains(&Kind::RouteConfig), "{last:?}");
 }
+
+/// Found by the model: seed 344415.
+#[test]
+fn a_cluster_that_was_back_for_a_moment_in_which_nobody_saw_it_is_kept_as_it_was_before() {
+    let mut rig = Rig::sotw();
+    rig.apply(Update::to(1).service("a", &[]));
+    let clusters = rig.subscribe(Kind::Cluster, &[]);
+    rig.settle(clusters);
+    rig.reconnect();
+    let mut other = mk_cluster("a");
+    other.connect_timeout = std::time::Duration::from_secs(9);
+    rig.apply_unseen(Update::to(2).no_service("a"));
+    rig.apply_unseen(Update::to(3).cluster(other));
+    rig.apply_unseen(Update::to(4).no_service("a"));
+    let back = DiscoveryRequest { version_info: "1".to_owned(), ..DiscoveryRequest::default() };
+    let clusters = only(rig.request(Kind::Cluster, back));
+    assert_eq!(added(&clusters), [A], "its routes may lead there");
+}
