@@ -197,6 +197,13 @@ fn every_select_says_which_branch_goes_first() {
     assert!(found.is_empty(), "an unbiased select! does not replay:\n{}", found.join("\n"));
 }
 
+/// Tokio's watch channel and its broadcast one wake whoever waits in an order by chance.
+#[test]
+fn whoever_waits_for_a_value_is_woken_in_an_order_that_replays() {
+    let why = "it does not replay: use tidegate_actors::watch";
+    absent(&["actors/src", "src"], &["tokio::sync::watch", "sync::{watch", ", watch}", "broadcast::"], &[], why);
+}
+
 #[test]
 fn a_file_has_at_most_500_lines_and_says_at_its_top_what_it_is() {
     let mut found = Vec::new();

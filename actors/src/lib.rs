@@ -83,6 +83,9 @@ pub mod problem;
 /// One function over many values, on all cores.
 pub mod parallel;
 
+/// A value of which everybody sees the latest, in an order that replays.
+pub mod watch;
+
 /// Changes waiting for a consumer, coalesced per key.
 pub mod changes;
 

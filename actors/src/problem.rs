@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::watch;
 use parking_lot::RwLock;
 use serde::Serialize;
-use tokio::sync::watch;
 
 use crate::id::ObjectRef;
 

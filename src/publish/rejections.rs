@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tidegate_actors::id::{Name, ObjectRef};
 use tidegate_actors::problem::Serving;
-use tokio::sync::watch;
+use tidegate_actors::watch;
 
 use crate::model::GatewayId;
 

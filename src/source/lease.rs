@@ -16,7 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tidegate_actors::env::{Clock, Env};
 use tidegate_actors::supervisor::{ChildSpec, TaskContext};
-use tokio::sync::watch;
+use tidegate_actors::watch;
 use tokio::time::Instant;
 
 use machine::{Action, Machine};

@@ -10,8 +10,8 @@ use serde_json::Value;
 use tidegate_actors::id::{Name, ObjectRef};
 use tidegate_actors::object::Object;
 use tidegate_actors::problem::FieldError;
+use tidegate_actors::watch;
 use tidegate_actors::workqueue::RateLimit;
-use tokio::sync::watch;
 
 /// How fast one source's statuses are written, or its Events.
 pub type WriteRate = RateLimit;

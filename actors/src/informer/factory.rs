@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::watch;
 use parking_lot::RwLock;
-use tokio::sync::watch;
 
 use super::error::{InformerError, NotSynced};
 use super::slot::{Informer, RegisterOptions, SlotStatus, ensure_supervisor};

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use crate::watch;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use crate::id::{Name, ObjectKey, ResourceType, Scope};
 use crate::object::{Decoder, Object};
@@ -208,7 +208,7 @@ impl Tail {
             if let Some(event) = tail.events.pop_front() {
                 return Some((Ok(event), Some(tail)));
             }
-            tail.changed.borrow_and_update();
+            tail.changed.mark_unchanged();
             {
                 let state = tail.state.lock();
                 if state.epoch != tail.epoch {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::watch;
 use ractor::{Actor as _, ActorCell};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use super::actor::{Arguments, Msg, SupervisorActor, down};
 use super::exit::{Exit, SupervisorError};

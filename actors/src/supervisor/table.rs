@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::watch;
 use parking_lot::{Mutex, RwLock};
 use ractor::{ActorCell, ActorRef};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::actor::Msg;

@@ -4,10 +4,10 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use crate::watch;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::watch;
 
 use super::exit::{BoxError, Failure};
 use super::report::Reporter;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::watch;
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::probe::{Mood, endure};

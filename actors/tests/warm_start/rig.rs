@@ -12,7 +12,7 @@ use tidegate_actors::object::Object;
 use tidegate_actors::persistence::{PersistenceOptions, PersistenceStatus};
 use tidegate_actors::source::{Cursor, Source, SourceEvent, SourceStream};
 use tidegate_actors::testing::{MemoryDisk, MemorySource, Rig};
-use tokio::sync::watch;
+use tidegate_actors::watch;
 
 pub fn things() -> ResourceType {
     ResourceType::new("example.test", "v1", "Thing", "things", Scope::Namespaced)

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tidegate_actors::id::Name;
 use tidegate_actors::problem::{Problem, Serving};
 use tidegate_actors::supervisor::Backoff;
+use tidegate_actors::watch;
 use tidegate_actors::workqueue::{TokenBucket, Work, WorkQueue, WorkQueueOptions};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::memory::{Memory, Saying, Step};

@@ -141,7 +141,7 @@ async fn serve<P: Protocol>(
                 Some(request) => client.request(&request)?,
                 None => return Ok(()),
             },
-            () = changes.changed() => client.session.on_change(&hub.cache.read(), hub.env.clock.now()),
+            _ = changes.changed() => client.session.on_change(&hub.cache.read(), hub.env.clock.now()),
             () = sleep_until(deadline) => client.session.on_tick(&hub.cache.read(), hub.env.clock.now()),
         }
         client.flush().await?;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use tidegate_actors::env::Env;
 use tidegate_actors::problem::Problems;
-use tokio::sync::{Notify, watch};
+use tidegate_actors::watch;
 
 use super::admission::ClientRule;
 use super::cache::{Cache, Checks, View};
@@ -35,7 +35,8 @@ pub(super) struct Hub {
     pub cache: RwLock<Cache>,
     /// Held while an update is applied; clients read the cache meanwhile.
     writer: Mutex<Checks>,
-    changed: Changed,
+    /// The newest version.
+    changed: watch::Sender<u64>,
     pub clients: Mutex<BTreeMap<u64, Arc<Mutex<ClientStatus>>>>,
     next_client: AtomicU64,
 }
@@ -51,7 +52,7 @@ impl XdsPublisher {
             writer: Mutex::new(Checks::new(problems.clone())),
             problems,
             rejections: Rejections::default(),
-            changed: Changed::default(),
+            changed: watch::Sender::new(0),
             clients: Mutex::new(BTreeMap::new()),
             next_client: AtomicU64::new(1),
         };
@@ -74,12 +75,12 @@ impl XdsPublisher {
             (cache.commit(step), cache.version())
         };
         checks.run(&self.hub.cache.read(), &touched);
-        self.hub.changed.tell(version);
+        self.hub.changed.send_replace(version);
     }
 
     /// The model's version that clients are being sent; 0 before the first.
     pub fn version(&self) -> u64 {
-        self.hub.changed.version.load(Ordering::Acquire)
+        *self.hub.changed.borrow()
     }
 
     /// Whether there is something to publish. Before that, clients are connected and told nothing.
@@ -89,8 +90,8 @@ impl XdsPublisher {
 
     /// Waits until there is something to publish.
     pub async fn ready(&self) {
-        let mut changes = Changes { hub: self.hub.clone(), seen: 0 };
-        changes.changed().await;
+        // It fails only for want of a hub.
+        let _ = self.hub.changed.subscribe().wait_for(|version| *version > 0).await;
     }
 
     /// Whether every client has confirmed all of what is published now that it wants.
@@ -146,46 +147,8 @@ impl Hub {
         self.next_client.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Tells of every change from now on.
-    pub fn changes(self: &Arc<Self>) -> Changes {
-        Changes { hub: self.clone(), seen: self.changed.version.load(Ordering::Acquire) }
-    }
-}
-
-/// The newest version. Who waits for the next one is woken in the order in which they began to wait, so that a run
-/// replays; a watch channel would do so in any order.
-#[derive(Default)]
-struct Changed {
-    version: AtomicU64,
-    told: Notify,
-}
-
-impl Changed {
-    fn tell(&self, version: u64) {
-        self.version.store(version, Ordering::Release);
-        self.told.notify_waiters();
-    }
-}
-
-/// One who waits for versions.
-pub(super) struct Changes {
-    hub: Arc<Hub>,
-    seen: u64,
-}
-
-impl Changes {
-    /// Waits until there is a version that it has not seen.
-    pub async fn changed(&mut self) {
-        loop {
-            let told = self.hub.changed.told.notified();
-            tokio::pin!(told);
-            // Before the look, so that nothing is missed between it and the wait.
-            told.as_mut().enable();
-            let version = self.hub.changed.version.load(Ordering::Acquire);
-            if version != self.seen {
-                return self.seen = version;
-            }
-            told.await;
-        }
+    /// Tells of every version from now on.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
     }
 }

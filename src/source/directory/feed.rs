@@ -8,7 +8,7 @@ use tidegate_actors::Map;
 use tidegate_actors::id::ObjectKey;
 use tidegate_actors::object::Object;
 use tidegate_actors::source::SourceEvent;
-use tokio::sync::watch;
+use tidegate_actors::watch;
 
 /// How many deletions are remembered for those who come back.
 const MAX_TOMBSTONES: usize = 4096;

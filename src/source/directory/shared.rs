@@ -10,7 +10,7 @@ use tidegate_actors::env::Env;
 use tidegate_actors::id::{Name, ObjectKey, ObjectRef, ResourceType};
 use tidegate_actors::object::Object;
 use tidegate_actors::problem::{Problem, Problems, Serving};
-use tokio::sync::watch;
+use tidegate_actors::watch;
 
 use super::document::Body;
 use super::feed::Feed;

@@ -7,7 +7,7 @@ use futures::stream;
 use tidegate_actors::id::{Name, ResourceType};
 use tidegate_actors::object::{Decoder, Object};
 use tidegate_actors::source::{Cursor, SourceError, SourceEvent, SourceStream};
-use tokio::sync::watch;
+use tidegate_actors::watch;
 
 use super::shared::Shared;
 

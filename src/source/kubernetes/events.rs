@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tidegate_actors::id::Name;
-use tokio::sync::watch;
+use tidegate_actors::watch;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::failure::Failure;

@@ -11,7 +11,7 @@ use futures::stream::{self, StreamExt as _};
 use tidegate_actors::env::Env;
 use tidegate_actors::id::Name;
 use tidegate_actors::source::{SourceError, SourceStream};
-use tokio::sync::watch;
+use tidegate_actors::watch;
 
 use super::shared::{Memory, Standing};
 

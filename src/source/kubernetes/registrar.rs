@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use tidegate_actors::id::ResourceType;
 use tidegate_actors::informer::{InformerFactory, RegisterOptions};
 use tidegate_actors::problem::{Problem, Serving};
-use tokio::sync::watch;
+use tidegate_actors::watch;
 
 use super::definition::TypeName;
 use super::discovered::Discovered;

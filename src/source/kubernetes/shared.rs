@@ -9,7 +9,7 @@ use tidegate_actors::env::Env;
 use tidegate_actors::id::{Name, ResourceType};
 use tidegate_actors::object::{Decoder, Transform};
 use tidegate_actors::problem::Problems;
-use tokio::sync::watch;
+use tidegate_actors::watch;
 
 use super::options::Options;
 use super::pool::Pool;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tidegate_actors::id::ObjectRef;
-use tokio::sync::watch;
+use tidegate_actors::watch;
 
 use super::shared::Shared;
 use super::write::{Verb, ask, path_of, refused};

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tidegate_actors::source::{SourceError, SourceEvent};
 use tidegate_actors::supervisor::{ChildSpec, Reporter, TaskContext};
-use tokio::sync::watch;
+use tidegate_actors::watch;
 use tokio::time::Instant;
 
 use self::follow::Follow;

@@ -7,7 +7,7 @@ use tidegate_actors::handler::HandlerOptions;
 use tidegate_actors::informer::RegisterOptions;
 use tidegate_actors::supervisor::{Strategy, Supervisor};
 use tidegate_actors::testing::{self, MemorySource};
-use tokio::sync::watch;
+use tidegate_actors::watch;
 
 use super::*;
 use crate::correlate::status::{Condition, ParentStatus, RouteStatus, Status, Truth};
