@@ -9,6 +9,7 @@
 mod check;
 mod facts;
 mod front;
+mod months;
 mod objects;
 mod poison;
 mod proxy;

@@ -31,12 +31,18 @@ struct Count {
     variables: &'static [(&'static str, &'static str)],
 }
 
-const COUNTS: [Count; 5] = [
+const COUNTS: [Count; 6] = [
     Count {
         what: "simulation of the whole tree, seeds",
         count: "100000",
         arguments: &["test", "--release", "--test", "simulation", "whole_tree"],
         variables: &[("TIDEGATE_SIMULATION_SEEDS", "100000")],
+    },
+    Count {
+        what: "plan after plan in one process, which holds no more memory for it",
+        count: "10000",
+        arguments: &["test", "--release", "--test", "simulation", "months"],
+        variables: &[("TIDEGATE_SIMULATION_PLANS", "10000")],
     },
     Count {
         what: "Sieve's perturbations, recorded scenarios",
