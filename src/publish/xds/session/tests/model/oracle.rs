@@ -241,7 +241,12 @@ impl Oracle {
             if flight.restores {
                 return;
             }
-            if let [(name, Some(content))] = &flight.items[..] {
+            // In a list stands what it has accepted as well, which is no reason to reject the list.
+            let accepted = |(name, content): &&(String, Option<Content>)| {
+                flight.all.is_some() && content.is_some() && self.acked.get(&(kind, name.clone())) == content.as_ref()
+            };
+            let suspects: Vec<_> = flight.items.iter().filter(|item| !accepted(item)).collect();
+            if let [(name, Some(content))] = suspects[..] {
                 self.alone.insert((kind, name.clone()), content.clone());
                 self.drop_orphans();
                 if matches!(kind, Kind::Cluster | Kind::Endpoints) {
