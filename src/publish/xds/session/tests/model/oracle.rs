@@ -241,9 +241,12 @@ impl Oracle {
             if flight.restores {
                 return;
             }
-            // In a list stands what it has accepted as well, which is no reason to reject the list.
+            // In a list stands what it has accepted as well, which is no reason to reject the list; unless that came back
+            // in place of what it rejects.
             let accepted = |(name, content): &&(String, Option<Content>)| {
-                flight.all.is_some() && content.is_some() && self.acked.get(&(kind, name.clone())) == content.as_ref()
+                let key = (kind, name.clone());
+                let has = content.is_some() && self.acked.get(&key) == content.as_ref();
+                flight.all.is_some() && has && !self.alone.contains_key(&key)
             };
             let suspects: Vec<_> = flight.items.iter().filter(|item| !accepted(item)).collect();
             if let [(name, Some(content))] = suspects[..] {
