@@ -51,6 +51,8 @@ struct State {
 struct Node {
     content: Vec<u8>,
     synced: usize,
+    /// How often it is open.
+    open: usize,
 }
 
 /// A change of names, in one or two paths.
@@ -72,7 +74,7 @@ impl MemoryDisk {
     pub fn put(&self, path: impl Into<PathBuf>, content: impl Into<Vec<u8>>) {
         let (mut state, content) = (self.state.lock(), content.into());
         let path = path.into();
-        let id = state.add(Node { synced: content.len(), content });
+        let id = state.add(Node { synced: content.len(), content, open: 0 });
         state.names.insert(path.clone(), id);
         state.synced.insert(path, id);
     }
@@ -107,7 +109,9 @@ impl MemoryDisk {
     /// A copy that shares nothing: the disk as another process finds it after this one was killed.
     #[must_use]
     pub fn copy(&self) -> Self {
-        let state = State { trouble: Trouble::default(), power_until: None, ..self.state.lock().clone() };
+        let mut state = State { trouble: Trouble::default(), power_until: None, ..self.state.lock().clone() };
+        // Nothing is open in a copy.
+        state.nodes.values_mut().for_each(|node| node.open = 0);
         Self { state: Arc::new(Mutex::new(state)) }
     }
 }
@@ -135,6 +139,14 @@ impl State {
     fn rename(&mut self, renaming: Renaming) {
         renaming.apply(&mut self.names);
         self.since.push(renaming);
+    }
+
+    /// Forgets content that no name may lead to any more, and that nobody has open.
+    fn forget(&mut self) {
+        let Self { nodes, names, synced, since, .. } = self;
+        let later = since.iter().flat_map(|renaming| renaming.0.iter().filter_map(|(_, id)| id.as_ref()));
+        let named: BTreeSet<u64> = names.values().chain(synced.values()).chain(later).copied().collect();
+        nodes.retain(|id, node| node.open > 0 || named.contains(id));
     }
 
     fn find(&self, path: &Path) -> io::Result<u64> {
@@ -170,7 +182,7 @@ impl Node {
                 }
             }
         }
-        Self { synced: content.len(), content }
+        Self { synced: content.len(), content, open: 0 }
     }
 }
 
@@ -182,6 +194,25 @@ fn missing(path: &Path) -> io::Error {
 struct Open {
     disk: MemoryDisk,
     id: u64,
+}
+
+impl MemoryDisk {
+    fn open(&self, state: &mut State, id: u64) -> Box<dyn DiskFile> {
+        if let Some(node) = state.nodes.get_mut(&id) {
+            node.open += 1;
+        }
+        Box::new(Open { disk: self.clone(), id })
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut state = self.disk.state.lock();
+        if let Some(node) = state.nodes.get_mut(&self.id) {
+            node.open -= 1;
+        }
+        state.forget();
+    }
 }
 
 impl DiskFile for Open {
@@ -227,7 +258,7 @@ impl Disk for MemoryDisk {
         if state.trouble.full {
             return Err(io::Error::new(ErrorKind::StorageFull, "no space left on device"));
         }
-        let id = state.add(Node { content: content.to_vec(), synced: content.len() });
+        let id = state.add(Node { content: content.to_vec(), synced: content.len(), open: 0 });
         state.rename(Renaming(vec![(path.to_owned(), Some(id))]));
         Ok(())
     }
@@ -270,12 +301,13 @@ impl Disk for MemoryDisk {
         state.change()?;
         let id = state.add(Node::default());
         state.rename(Renaming(vec![(path.to_owned(), Some(id))]));
-        Ok(Box::new(Open { disk: self.clone(), id }))
+        Ok(self.open(&mut state, id))
     }
 
     fn open_end(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let id = self.state.lock().find(path)?;
-        Ok(Box::new(Open { disk: self.clone(), id }))
+        let mut state = self.state.lock();
+        let id = state.find(path)?;
+        Ok(self.open(&mut state, id))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -296,10 +328,37 @@ impl Disk for MemoryDisk {
             std::mem::take(&mut state.since).into_iter().partition(|renaming| renaming.is_in(path));
         now.iter().for_each(|renaming| renaming.apply(&mut state.synced));
         state.since = later;
+        state.forget();
         Ok(())
     }
 
     fn blocks(&self) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_that_nobody_can_reach_any_more_takes_no_room_and_what_is_open_stays() {
+        let disk = MemoryDisk::default();
+        let (path, other, folder) = (Path::new("/data/file"), Path::new("/data/new"), Path::new("/data"));
+        let nodes = || disk.state.lock().nodes.len();
+        let mut file = disk.create(path, 0o600).unwrap();
+        disk.sync_dir(folder).unwrap();
+        for _ in 0..10 {
+            let mut new = disk.create(other, 0o600).unwrap();
+            new.append(b"new").unwrap();
+            disk.rename(other, path).unwrap();
+        }
+        assert_eq!(nodes(), 11, "any of the names may be what a loss of power leaves");
+        disk.sync_dir(folder).unwrap();
+        assert_eq!((nodes(), disk.read(path).unwrap()), (2, b"new".to_vec()));
+        file.append(b"still open").unwrap();
+        drop(file);
+        assert_eq!(nodes(), 1);
     }
 }
