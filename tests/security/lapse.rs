@@ -56,7 +56,7 @@ async fn a_certificate_that_expires_ends_its_stream_and_no_other() {
     server.apply(&Update::to(1).cluster(mk_cluster("a")));
     let issue = |name, valid| server.clients.issue(&expiring(mk_client(name), Duration::from_secs(valid)));
     let [short, long] =
-        [("short.example", 3), ("long.example", 600)].map(|(name, valid)| server.own.client(Some(&issue(name, valid))));
+        [("short.example", 6), ("long.example", 600)].map(|(name, valid)| server.own.client(Some(&issue(name, valid))));
     let expires = claiming(&server, short.clone(), None).await.unwrap();
     let mut goes_on = claiming(&server, long, None).await.unwrap();
 

@@ -49,6 +49,8 @@ pub struct Oracle {
     vanished: BTreeSet<Key>,
     /// Removals that were rejected, which leads nowhere.
     refused: BTreeSet<Key>,
+    /// Types of which it rejects that there is nothing, and keeps what no list of this stream has named.
+    stubborn: BTreeSet<Kind>,
     /// What was rejected when it stood alone.
     pub alone: BTreeMap<Key, Content>,
     /// Types whose first request must be answered.
@@ -238,6 +240,9 @@ impl Oracle {
             if !self.accepted.contains(&kind) {
                 self.repeats.insert(kind);
             }
+            if flight.all.as_ref().is_some_and(BTreeSet::is_empty) {
+                self.stubborn.insert(kind);
+            }
             if flight.restores {
                 return;
             }
@@ -275,6 +280,7 @@ impl Oracle {
             return;
         }
         self.accepted.insert(kind);
+        self.stubborn.remove(&kind);
         if let Some(all) = &flight.all {
             self.acked.retain(|(of, name), _| *of != kind || all.contains(name));
         }

@@ -46,6 +46,7 @@ impl Oracle {
                     let stays = drains
                         || self.is_needed(key, now)
                         || self.refused.contains(key)
+                        || self.stubborn.contains(&kind)
                         || (kind == Kind::Endpoints && self.refused.contains(&(Kind::Cluster, key.1.clone())));
                     rule!(stays, "{key:?} is not there any more, and in the end the client has it");
                 }
