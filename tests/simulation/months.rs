@@ -1,8 +1,11 @@
 //! One process that lives for long: plan after plan without a crash, each with its comparison, and what it holds in memory
 //! by then. What is kept of what is gone, whatever it is, shows here and in no short run.
 //!
+//! It is a process of its own, since other tests beside it hold memory, too.
+//!
 //! `TIDEGATE_SIMULATION_PLANS=n` lives through that many, 10,000 in `cargo xtask soak --counts`.
 
+use std::process::Command;
 use std::time::Duration;
 
 use tidegate_actors::testing::{self, Keep, Trace, number};
@@ -18,6 +21,12 @@ const PLANS: u64 = 60;
 /// changes for proxies that are behind. Among many it is the allocator's, since what lives lies elsewhere each time.
 const SLACK: u64 = 16 << 20;
 
+/// Set in the process that is measured.
+const ALONE: &str = "TIDEGATE_SIMULATION_ALONE";
+
+/// The name of the test, for that process.
+const NAME: &str = "months::a_process_that_lives_through_plan_after_plan_holds_no_more_memory_for_it";
+
 /// Bytes of memory that this process holds.
 fn resident() -> u64 {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap();
@@ -27,6 +36,15 @@ fn resident() -> u64 {
 
 #[test]
 fn a_process_that_lives_through_plan_after_plan_holds_no_more_memory_for_it() {
+    if std::env::var_os(ALONE).is_none() {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let ran = command.args(["--exact", NAME, "--nocapture"]).env(ALONE, "1").output().unwrap();
+        let [said, wrong] = [&ran.stdout, &ran.stderr].map(|text| String::from_utf8_lossy(text));
+        let told = said.lines().find(|line| line.starts_with("months:"));
+        assert!(ran.status.success() && told.is_some(), "{said}\n{wrong}");
+        told.iter().for_each(|told| println!("{told}"));
+        return;
+    }
     super::hush();
     let plans = number("TIDEGATE_SIMULATION_PLANS").unwrap_or(PLANS);
     let trace = Trace::of(Keep::Digest, &["tidegate"]);
