@@ -110,6 +110,10 @@ impl Oracle {
                 self.again.insert(key.clone());
             }
             if kept {
+                // It was told so again, if it rejected a list without it.
+                if kind == Kind::Cluster {
+                    self.told.insert(name.to_owned());
+                }
                 return Ok(false);
             }
         } else if full(self.inline, kind) {
