@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::watch;
 use parking_lot::RwLock;
 use serde::Serialize;
 
 use crate::id::ObjectRef;
+use crate::watch;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::watch;
 use futures::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -21,6 +20,7 @@ use crate::port::Port;
 use crate::problem::{Problem, Problems, Serving};
 use crate::store::{Lister, ObjectChanges, Subscription};
 use crate::supervisor::{BoxError, ChildSpec, TaskContext};
+use crate::watch;
 
 /// One handler at work.
 pub(crate) struct Handling {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::watch;
 use parking_lot::RwLock;
 
 use super::error::{InformerError, NotSynced};
@@ -18,6 +17,7 @@ use crate::problem::Problems;
 use crate::source::Source;
 use crate::store::{Lister, ObjectChanges, Subscription};
 use crate::supervisor::{ChildSpec, Supervisor, SupervisorError};
+use crate::watch;
 
 /// Registers and unregisters resource types. Cheap to clone.
 ///

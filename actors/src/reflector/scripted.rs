@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::watch;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use parking_lot::Mutex;
@@ -11,6 +10,7 @@ use parking_lot::Mutex;
 use crate::id::{Name, ObjectKey, ResourceType, Scope};
 use crate::object::{Decoder, Object};
 use crate::source::{Cursor, Source, SourceError, SourceEvent, SourceStream};
+use crate::watch;
 
 /// A source whose history is a log, and whose cursors are places in it.
 pub(crate) struct ScriptedSource {

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::watch;
 use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 
@@ -23,6 +22,7 @@ use crate::port::Port;
 use crate::problem::{Problem, Problems, Serving};
 use crate::queue::{Delta, Phase};
 use crate::source::Cursor;
+use crate::watch;
 
 /// Changes of objects that wait for a subscriber.
 pub type ObjectChanges = Changes<ObjectKey, Arc<Object>>;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::watch;
 use ractor::{Actor as _, ActorCell};
 use tokio::sync::oneshot;
 
@@ -16,6 +15,7 @@ use super::spec::ChildSpec;
 use super::status::TreeStatus;
 use super::table::Table;
 use crate::env::Env;
+use crate::watch;
 
 /// A running tree of supervised actors. Cheap to clone. Paths are names joined by `/`, without the root's:
 /// `sources/demo/httproutes`. Dropping the handle stops nothing.

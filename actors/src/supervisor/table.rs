@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::watch;
 use parking_lot::{Mutex, RwLock};
 use ractor::{ActorCell, ActorRef};
 use tokio::time::Instant;
@@ -19,6 +18,7 @@ use super::report::Report;
 use super::spec::{ChildSpec, Kind};
 use super::status::{State, TreeStatus, millis, rest_of};
 use crate::env::Env;
+use crate::watch;
 
 /// The children of one supervisor.
 pub(super) struct Table {

@@ -4,13 +4,13 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use crate::watch;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::exit::{BoxError, Failure};
 use super::report::Reporter;
+use crate::watch;
 
 /// What a task is given at each start.
 #[derive(Clone)]

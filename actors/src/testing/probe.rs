@@ -7,7 +7,6 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::watch;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -15,6 +14,7 @@ use crate::correlation::{Collection, Correlation, Key, OutputBatch, Taps, Value}
 use crate::env::Env;
 use crate::publisher::{self, PublishError, Publisher};
 use crate::supervisor::ChildSpec;
+use crate::watch;
 
 /// What a probe holds: `COLLECTION/KEY`, as `Debug` shows the key, with the value as `Debug` shows it.
 pub type ProbeState = BTreeMap<Arc<str>, Arc<str>>;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::watch;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -10,6 +9,7 @@ use tokio::time::Instant;
 use super::probe::{Mood, endure};
 use crate::handler::EventHandler;
 use crate::object::Object;
+use crate::watch;
 
 /// One call of a handler.
 #[derive(Clone, Debug)]
