@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::cache::Cache;
 use super::kind::Kind;
 use super::resource::Resource;
-use super::session::{Event, Held, InFlight, Item, Session};
+use super::session::{Event, Held, InFlight, Item, Known, Session};
 use super::words::words;
 
 impl Session {
@@ -59,6 +59,10 @@ impl Session {
         // A list without it, or what else is gone would not be known to be.
         state.owes |= self.view.inline && kind.absence_deletes() && state.acked.is_none();
         let own = state.known.get(&name).and_then(|known| known.resource.clone());
+        if kind == Kind::RouteConfig && self.view.inline && self.came_back {
+            // It may go on with a table of an earlier stream, for as long as it has the listener.
+            state.known.entry(name.clone()).or_insert(Known { version: None, resource: None });
+        }
         state.held.insert(name.clone(), held);
         resource.set_rejected();
         // A client that starts anew has nothing to go on with, and is given what others did well with.

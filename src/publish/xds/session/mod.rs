@@ -106,7 +106,7 @@ pub struct Session {
     /// accepted them.
     pub(super) recalled: Vec<Name>,
     /// Over state of the world: the client has something from an earlier stream, and cannot say what.
-    came_back: bool,
+    pub(super) came_back: bool,
     /// The cache's version that was last looked at.
     seen: u64,
     nonce: u64,

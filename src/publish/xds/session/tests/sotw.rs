@@ -1,5 +1,7 @@
 //! What is particular to state of the world.
 
+use std::time::Duration;
+
 use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
 
 use super::rig::{Rig, added, kinds, only};
@@ -138,6 +140,32 @@ fn a_client_that_comes_back_keeps_clusters_that_went_until_its_routes_are_new() 
     }
     let last = last.last().unwrap();
     assert_eq!((last.kind, added(last)), (Kind::Cluster, vec![B]));
+}
+
+/// Found by the model: seed 474431.
+#[test]
+fn a_cluster_stays_for_a_table_that_nobody_knows_until_the_client_gives_it_up() {
+    let mut rig = Rig::sotw();
+    let table = mk_table(8080);
+    let host = mk_host(&table, "a.example.com", [mk_route_to("a")]);
+    rig.apply(Update::to(1).service("a", &[]).listener(mk_http_listener(8080, &["public"])).host(host));
+    let accepted = rig.subscribe(Kind::Cluster, &[]);
+    rig.settle(accepted);
+    rig.reconnect();
+    rig.apply_unseen(Update::to(2).no_service("a").host(mk_host(&table, "a.example.com", [])));
+    let back = DiscoveryRequest { version_info: "1".to_owned(), ..DiscoveryRequest::default() };
+    let clusters = only(rig.request(Kind::Cluster, back));
+    assert!(rig.ack(&clusters).is_empty());
+    let listeners = rig.subscribe(Kind::Listener, &[]);
+    rig.settle(listeners);
+    let routes = only(rig.subscribe(Kind::RouteConfig, &[&*table]));
+    assert!(rig.nack(&routes, "bad").is_empty(), "it runs with routes of an earlier stream");
+    let listeners = only(rig.apply(Update::to(3).no_listener(8080)));
+    assert_eq!(listeners.kind, Kind::Listener);
+    assert!(rig.pass(Duration::ZERO).is_empty(), "its old one still has the old routes");
+    assert!(rig.ack(&listeners).is_empty());
+    let clusters = only(rig.pass(Duration::ZERO));
+    assert_eq!((clusters.kind, added(&clusters)), (Kind::Cluster, vec![]));
 }
 
 /// Found by the model: seed 170770.
