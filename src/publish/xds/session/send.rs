@@ -11,7 +11,7 @@ use tidegate_actors::id::Name;
 use tokio::time::Instant;
 
 use super::{InFlight, Item, Pending, Response, Session, TypeState, WARMING};
-use crate::publish::xds::cache::{Cache, no_endpoints, table_of};
+use crate::publish::xds::cache::{Cache, View, no_endpoints, table_of};
 use crate::publish::xds::kind::Kind;
 use crate::publish::xds::resource::Resource;
 use crate::publish::xds::rope::Digest;
@@ -308,6 +308,7 @@ impl Session {
             }
         }
         let (mut resources, mut removed) = (Vec::with_capacity(items.len()), Vec::new());
+        let mut said = Vec::new();
         for item in &items {
             match &item.resource {
                 Some(resource) => resources.push(resource.clone()),
@@ -320,6 +321,7 @@ impl Session {
                 let changed: Set<&Name> = items.iter().map(|item| &item.name).collect();
                 let rest = state.known.iter().filter(|(name, _)| !changed.contains(name));
                 resources.extend(rest.filter_map(|(_, known)| known.resource.clone()));
+                said = said_again(cache, kind, &self.view, state, |name| !changed.contains(name));
                 resources.sort_by(|a, b| a.name.cmp(&b.name));
             }
         }
@@ -330,7 +332,7 @@ impl Session {
         } else {
             cache.version().to_string()
         };
-        let sent: Set<Name> = items.iter().map(|item| item.name.clone()).collect();
+        let sent: Set<Name> = items.iter().map(|item| item.name.clone()).chain(said).collect();
         state.owes = false;
         state.last_nonce = self.nonce;
         state.in_flight = Some(InFlight { nonce: self.nonce, version: version.clone(), items, restores: false });
@@ -348,4 +350,26 @@ impl Session {
         self.responses.push(Response { kind, nonce: self.nonce, version, resources, removed });
         true
     }
+}
+
+/// What was rejected together with others, and is again what it was before: the rest of a list says it, and it need not
+/// be sent apart any more.
+fn said_again(
+    cache: &Cache,
+    kind: Kind,
+    view: &View,
+    state: &mut TypeState,
+    is_rest: impl Fn(&Name) -> bool,
+) -> Vec<Name> {
+    let known = &state.known;
+    let is_said = |name: &Name| {
+        let newest = cache.get(kind, name, view).map(|newest| newest.version);
+        newest.is_some() && is_rest(name) && known.get(name).is_some_and(|has| has.version == newest)
+    };
+    let mut said = Vec::new();
+    for group in &mut state.suspects {
+        said.extend(group.extract_if(.., |name| is_said(name)));
+    }
+    state.suspects.retain(|group| !group.is_empty());
+    said
 }

@@ -262,6 +262,30 @@ fn a_list_of_which_all_is_rejected_is_followed_by_an_empty_one() {
     assert_eq!(held(&rig, Kind::Cluster), [BAD]);
 }
 
+/// Found by the model: seed 527770.
+#[test]
+fn what_went_back_to_what_a_client_has_is_not_repeated_if_the_list_of_the_other_half_said_it() {
+    let mut rig = Rig::sotw();
+    rig.apply(Update::to(1).service("s5", &[]));
+    let first = rig.subscribe(Kind::Cluster, &[]);
+    rig.settle(first);
+    let mut changed = mk_cluster("s5");
+    changed.connect_timeout *= 2;
+    let both = only(rig.apply(Update::to(2).service("s1", &[]).cluster(changed)));
+    rig.apply(Update::to(3).cluster(mk_cluster("s5")));
+    let half = only(rig.nack(&both, "bad"));
+    assert_eq!(added(&half), ["test/apps/s1/80", "test/apps/s5/80"]);
+    assert!(rig.ack(&half).is_empty(), "the other half is what was there before");
+
+    // Nobody has said so if there is no other half: a client may have taken in a part of what it rejected.
+    let mut changed = mk_cluster("s5");
+    changed.connect_timeout *= 2;
+    let both = only(rig.apply(Update::to(4).service("s0", &[]).cluster(changed)));
+    rig.apply(Update::to(5).no_service("s0").cluster(mk_cluster("s5")));
+    let rest = only(rig.nack(&both, "bad"));
+    assert_eq!(added(&rest), ["test/apps/s1/80", "test/apps/s5/80"]);
+}
+
 #[test]
 fn what_is_held_back_ends_with_the_subscription() {
     let mut rig = Rig::delta();
