@@ -24,6 +24,8 @@ use tidegate_actors::supervisor::{ChildSpec, Stop, Stopper, Strategy, Supervisor
 
 #[path = "cli/offline.rs"]
 mod offline;
+#[path = "support/ports.rs"]
+mod ports;
 
 const TOKEN: &str = "correct-horse-battery-staple";
 
@@ -182,8 +184,7 @@ fn completion_scripts_know_the_subcommands() {
 
 #[test]
 fn nobody_there_is_a_failure_that_says_what_to_do() {
-    // A port that was free a moment ago.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = std::net::SocketAddr::from(([127, 0, 0, 1], ports::free_port()));
     let output = tidegate(&["status", "--address", &free.to_string()]);
     assert_eq!(code(&output), 3);
     let said = stderr(&output);
@@ -448,10 +449,7 @@ fn a_run_becomes_ready_follows_its_config_and_ends_in_order_on_ctrl_c() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("manifests")).unwrap();
     mk_file(&dir.path().join("manifests"), "gateway.yaml", &format!("{GATEWAY}---\n{SERVICE}"));
-    let ports: Vec<u16> = {
-        let held: Vec<_> = (0..2).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        held.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
-    };
+    let ports: [u16; 2] = ports::free_ports();
     let config = |rest: &str| {
         format!(
             "admin: {{address: '127.0.0.1:{}'}}\nxds: {{address: '127.0.0.1:{}'}}\nproxy: {{managed: false}}\n\
@@ -466,19 +464,20 @@ fn a_run_becomes_ready_follows_its_config_and_ends_in_order_on_ctrl_c() {
     let mut running = Running(command.spawn().unwrap());
 
     let status = ["status", "--config", &path, "-o", "json"];
-    let output = until(&status, |output| output.status.code() == Some(0));
-    let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    until(&status, |output| output.status.code() == Some(0));
+    // Proxies are told first, and that is when it is ready; what objects are told comes after it.
+    let route = |json: &Value| json["objects"].as_array()?.iter().find(|o| o["kind"] == "HTTPRoute").cloned();
+    let shown = |output: &Output| serde_json::from_str::<Value>(&stdout(output)).unwrap_or_default();
+    let json = shown(&until(&status, |output| route(&shown(output)).is_some()));
     assert_eq!(json["readiness"]["degraded"], false, "{json}");
-    let conditions = &json["objects"].as_array().unwrap().iter().find(|o| o["kind"] == "HTTPRoute").unwrap()["status"];
-    assert_eq!(conditions["parents"][0]["conditions"][0]["status"], "True", "{json}");
+    assert_eq!(route(&json).unwrap()["status"]["parents"][0]["conditions"][0]["status"], "True", "{json}");
     assert_eq!(json["problems"], json!([]));
 
     // A bad file changes nothing and is told of; the other commands are asked without it.
     std::fs::write(&path, config("log: {levle: debug}\n")).unwrap();
     let address = format!("127.0.0.1:{}", ports[0]);
     let status = ["status", "--address", &address, "-o", "json"];
-    let problem =
-        |output: &Output| serde_json::from_str::<Value>(&stdout(output)).unwrap_or_default()["problems"].clone();
+    let problem = |output: &Output| shown(output)["problems"].clone();
     let output = until(&status, |output| problem(output)[0]["field"] == "log.levle");
     assert!(problem(&output)[0]["reason"].as_str().unwrap().contains("the running config stays"));
     assert_eq!(code(&output), 0);

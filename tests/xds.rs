@@ -8,6 +8,9 @@ mod client;
 mod envoy;
 #[path = "support/xds_model.rs"]
 mod model;
+#[path = "support/ports.rs"]
+#[allow(dead_code, reason = "each suite uses its part")]
+mod ports;
 
 #[path = "xds/clients.rs"]
 mod clients;

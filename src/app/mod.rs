@@ -268,6 +268,7 @@ impl App {
         let spared = opening.spared.clone();
         let (xds, model, clients, statuses) =
             (self.xds.clone(), self.model.clone(), self.xds.clone(), self.statuses.clone());
+        let published = model.clone();
         let (metrics, factory, kept) = (hooks.metrics.clone(), self.factory.clone(), self.persistence.clone());
         AdminState {
             chaos: self.chaos.clone(),
@@ -277,7 +278,8 @@ impl App {
             required_types: config.gateway.required_types.clone(),
             unserved: sources::unserved(&self.factory, &self.correlations, &tidegate.catalogue),
             published: Arc::new(move || {
-                let fresh = xds.version() > 0;
+                // Who waits for us to be ready may ask for the model next.
+                let fresh = xds.version() > 0 && published.get().version > 0;
                 Published { fresh, snapshot: fresh && spared.load(Ordering::SeqCst) }
             }),
             snapshot: snapshot::shown(self.persistence.as_ref(), config, &self.env),

@@ -48,7 +48,7 @@ async fn a_broken_backend_answers_500_for_exactly_its_share() {
     }
     // 50 each are expected; 5 is the standard deviation.
     assert!((25..=75).contains(&seen["500"]) && seen["one"] == 100 - seen["500"], "{seen:?}");
-    let resolved = gateway.condition("HTTPRoute", "broken", "/status/parents/0", "ResolvedRefs");
+    let resolved = gateway.condition("HTTPRoute", "broken", "/status/parents/0", "ResolvedRefs").await;
     assert_eq!(resolved.0, "False", "{resolved:?}");
 }
 
@@ -84,10 +84,10 @@ async fn a_backend_of_another_namespace_needs_its_permission() {
     setup.write("gateway.yaml", &mk_http_gateway(setup.http.port()));
     setup.write("route.yaml", &mk_route("crossing", rules));
     let gateway = setup.start().await;
-    let resolved = || gateway.condition("HTTPRoute", "crossing", "/status/parents/0", "ResolvedRefs");
     assert_eq!(gateway.who("a.test", "/theirs").await, "500");
     assert_eq!(gateway.who("a.test", "/").await, "ours");
-    assert_eq!(resolved(), ("False".to_owned(), "RefNotPermitted".to_owned()));
+    let resolved = gateway.condition("HTTPRoute", "crossing", "/status/parents/0", "ResolvedRefs").await;
+    assert_eq!(resolved, ("False".to_owned(), "RefNotPermitted".to_owned()));
 
     gateway.setup.write("grant.yaml", &mk_grant("other"));
     gateway.until_who("theirs", "a.test", "/theirs").await;

@@ -64,7 +64,7 @@ async fn a_routes_hosts_are_cut_down_to_those_of_its_listener() {
     {
         assert_eq!(gateway.who(host, "/").await, expected, "{host}");
     }
-    let accepted = gateway.condition("HTTPRoute", "outside", "/status/parents/0", "Accepted");
+    let accepted = gateway.condition("HTTPRoute", "outside", "/status/parents/0", "Accepted").await;
     assert_eq!(accepted, ("False".to_owned(), "NoMatchingListenerHostname".to_owned()));
 }
 

@@ -13,6 +13,9 @@ mod envoy;
 mod model;
 #[path = "../support/pki.rs"]
 mod pki;
+#[path = "../support/ports.rs"]
+#[allow(dead_code, reason = "each suite uses its part")]
+mod ports;
 
 #[path = "../support/xds_caller.rs"]
 mod caller;

@@ -10,6 +10,7 @@ use tidegate::proxy::bootstrap::{TlsOptions, XdsAddress};
 use crate::envoy::{PATIENCE, TestEnvoy, eventually, get, loopback};
 use crate::model::*;
 use crate::pki::{Authority, Certificate, mk_client, mk_server, write_files};
+use crate::ports::free_port;
 use crate::server::Server;
 
 const NAME: &str = "spiffe://cluster.local/ns/proxies/sa/envoy";
@@ -54,10 +55,6 @@ async fn until_live(port: u16, version: u64, envoy: &TestEnvoy) {
         }
     };
     eventually(&format!("version {version} is live"), PATIENCE, attempt).await;
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -170,17 +170,20 @@ impl Gateway {
         self.until(&format!("{backend} answers {host}{path}"), host, path, |answer| who(answer) == backend).await;
     }
 
-    /// Status and reason of a condition of an object, with the parts of its status that it stands in given by keys.
-    pub fn condition(&self, kind: &str, name: &str, pointer: &str, condition: &str) -> (String, String) {
-        let all = self.app.statuses.list();
-        let all = all.iter().map(|text| serde_json::from_str::<serde_json::Value>(text.get()).unwrap());
-        let status = all.into_iter().find(|object| object["kind"] == kind && object["name"] == name);
-        let status = status.unwrap_or_else(|| panic!("{kind} {name} has no status"));
-        let conditions = status.pointer(pointer).and_then(|part| part["conditions"].as_array());
-        let conditions = conditions.unwrap_or_else(|| panic!("no conditions at {pointer} of {status:#}"));
-        let found = conditions.iter().find(|found| found["type"] == condition);
-        let text = |key: &str| found.and_then(|found| found[key].as_str()).unwrap_or_default().to_owned();
-        (text("status"), text("reason"))
+    /// Status and reason of an object's condition in that part of its status, once there is one: proxies are told first.
+    pub async fn condition(&self, kind: &str, name: &str, pointer: &str, condition: &str) -> (String, String) {
+        let attempt = || async {
+            let all = self.app.statuses.list();
+            let all = all.iter().map(|text| serde_json::from_str::<serde_json::Value>(text.get()).unwrap());
+            let object = all.into_iter().find(|object| object["kind"] == kind && object["name"] == name);
+            let object = object.ok_or_else(|| "it has no status".to_owned())?;
+            let conditions = object.pointer(pointer).and_then(|part| part["conditions"].as_array());
+            let found = conditions.and_then(|all| all.iter().find(|found| found["type"] == condition));
+            let found = found.ok_or_else(|| format!("it is not in {object:#}"))?;
+            let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
+            Ok::<_, String>((text("status"), text("reason")))
+        };
+        eventually(&format!("{kind} {name} has {condition} at {pointer}"), PATIENCE, attempt).await
     }
 }
 

@@ -1,7 +1,7 @@
 //! A real Envoy under test, on loopback and random ports, and the little HTTP that it takes to ask it.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -18,11 +18,6 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long one request may take. A connection that was made while a listener is being opened may be lost.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// Envoy, killed when dropped.
 pub struct Envoy {

@@ -10,8 +10,9 @@ use tidegate::model::{
 use tidegate::publish::xds::Options;
 
 use crate::Server;
-use crate::envoy::{Answer, Backend, Envoy, free_port, get, get_tls, get_until};
+use crate::envoy::{Answer, Backend, Envoy, get, get_tls, get_until};
 use crate::model::*;
+use crate::ports::free_port;
 
 const PROTOCOLS: [&str; 2] = ["DELTA_GRPC", "GRPC"];
 

@@ -18,8 +18,9 @@ use serde_json::{Value, json};
 use tidegate::publish::xds::{Kind, REDACTED};
 
 use crate::Server;
-use crate::envoy::{DEADLINE, Envoy, free_port};
+use crate::envoy::{DEADLINE, Envoy};
 use crate::model::mk_rich;
+use crate::ports::free_port;
 
 /// Resources by type and name.
 type Resources = BTreeMap<(&'static str, String), Value>;
