@@ -234,6 +234,11 @@ impl Oracle {
         });
     }
 
+    /// What the client has and a list does not name.
+    fn gone_from(&self, kind: Kind, all: &BTreeSet<String>) -> Vec<Key> {
+        self.acked.keys().filter(|(of, name)| *of == kind && !all.contains(name)).cloned().collect()
+    }
+
     fn answered(&mut self, kind: Kind, error: bool, seen: &BTreeMap<Key, Content>) {
         let Some(flight) = self.in_flight.remove(&kind) else { return };
         if error {
@@ -254,6 +259,9 @@ impl Oracle {
                 flight.all.is_some() && has && !self.alone.contains_key(&key)
             };
             let suspects: Vec<_> = flight.items.iter().filter(|item| !accepted(item)).collect();
+            let gone: Vec<Key> = flight.all.iter().flat_map(|all| self.gone_from(kind, all)).collect();
+            // It may do without what a list does not name, even if it rejects the list for something else.
+            self.again.extend(gone.iter().cloned());
             if let [(name, Some(content))] = suspects[..] {
                 self.alone.insert((kind, name.clone()), content.clone());
                 self.drop_orphans();
@@ -269,12 +277,7 @@ impl Oracle {
                     }
                     self.refused.insert((kind, name.clone()));
                 }
-                if let Some(all) = &flight.all {
-                    let gone = self.acked.keys().filter(|(of, name)| *of == kind && !all.contains(name));
-                    let gone: Vec<Key> = gone.cloned().collect();
-                    self.again.extend(gone.iter().cloned());
-                    self.refused.extend(gone);
-                }
+                self.refused.extend(gone);
                 self.again.extend(flight.items.into_iter().map(|(name, _)| (kind, name)));
             }
             return;
