@@ -285,7 +285,10 @@ impl Session {
                 // State of the world has virtual hosts in their tables, and nobody asks for them.
                 let kinds = if self.view.inline { &kinds[..2] } else { &kinds };
                 let routes = || kinds.iter().map(|kind| self.state(*kind));
-                let reconnecting = self.settles.is_some() && routes().any(|state| !state.requested);
+                let listeners = self.state(Kind::Listener);
+                // Its first list may be without some that it has, which nobody knows.
+                let unlisted = self.view.inline && self.came_back && listeners.requested && listeners.acked.is_none();
+                let reconnecting = unlisted || (self.settles.is_some() && routes().any(|state| !state.requested));
                 let oldest = routes().filter_map(TypeState::oldest_awaited).min();
                 gates.unconfirmed = if reconnecting { Some(0) } else { oldest };
             }

@@ -168,6 +168,27 @@ fn a_cluster_stays_for_a_table_that_nobody_knows_until_the_client_gives_it_up() 
     assert_eq!((clusters.kind, added(&clusters)), (Kind::Cluster, vec![]));
 }
 
+/// Found by the model: seed 672334.
+#[test]
+fn a_cluster_stays_until_a_client_that_came_back_has_accepted_that_there_is_no_listener_any_more() {
+    let mut rig = Rig::sotw();
+    let table = mk_table(8080);
+    let host = mk_host(&table, "a.example.com", [mk_route_to("a")]);
+    rig.apply(Update::to(1).service("a", &[]).listener(mk_http_listener(8080, &["public"])).host(host));
+    let accepted = rig.subscribe(Kind::Cluster, &[]);
+    rig.settle(accepted);
+    rig.reconnect();
+    let back = DiscoveryRequest { version_info: "1".to_owned(), ..DiscoveryRequest::default() };
+    let clusters = only(rig.request(Kind::Cluster, back));
+    rig.apply(Update::to(2).no_service("a").no_listener(8080).no_host(&table, "a.example.com"));
+    let listeners = only(rig.subscribe(Kind::Listener, &[]));
+    assert!(listeners.resources.is_empty());
+    assert!(rig.subscribe(Kind::RouteConfig, &[&*table]).is_empty());
+    assert!(rig.ack(&clusters).is_empty(), "it still has the listener, and routes to the cluster");
+    let clusters = only(rig.ack(&listeners));
+    assert_eq!((clusters.kind, added(&clusters)), (Kind::Cluster, vec![]));
+}
+
 /// Found by the model: seed 170770.
 #[test]
 fn routes_wait_for_a_cluster_that_was_recalled_and_is_back_since_the_client_may_never_have_had_it() {
