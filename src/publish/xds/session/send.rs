@@ -58,11 +58,17 @@ impl Session {
     }
 
     /// What is on its way to the client and cannot be used yet. A client that comes back over state of the world may never
-    /// have had what is recalled for it, and cannot say so.
+    /// have had what is recalled for it, and cannot say so. One that gave the endpoints up before the cluster has a cluster
+    /// without any.
     fn note_new_clusters(&mut self, cache: &Cache, now: Instant) {
-        let clusters = &self.types[Kind::Cluster as usize];
-        let is_new =
-            |name: &Name| !clusters.known.contains_key(name) || clusters.is_going(name) || self.recalled.contains(name);
+        let [clusters, endpoints] = [Kind::Cluster, Kind::Endpoints].map(|kind| &self.types[kind as usize]);
+        let is_empty = |name: &Name| endpoints.wants(name) && !endpoints.known.contains_key(name);
+        let is_new = |name: &Name| {
+            !clusters.known.contains_key(name)
+                || clusters.is_going(name)
+                || self.recalled.contains(name)
+                || is_empty(name)
+        };
         for name in clusters.pending.keys().filter(|name| is_new(name)) {
             if !self.warming.contains_key(name) && cache.get(Kind::Cluster, name, &self.view).is_some() {
                 self.warming.insert(name.clone(), now + WARMING);
@@ -186,6 +192,10 @@ impl Session {
             let rejects = state.held.get(name).map(|held| held.version == resource.version);
             // If the object went back to what the client has, it must too: it may have kept some of what it rejects.
             if rejects == Some(true) || (has && rejects.is_none()) {
+                if kind == Kind::Cluster && self.state(Kind::Endpoints).has_newest(name) {
+                    // They were accepted while it was thought to change.
+                    self.warming.remove(name);
+                }
                 return Verdict::Drop;
             }
         }

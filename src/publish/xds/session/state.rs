@@ -162,6 +162,11 @@ impl TypeState {
             || self.suspects.iter().flatten().any(|suspect| **suspect == *name)
     }
 
+    /// Whether the client has accepted a resource, and nothing newer of it is to be sent or on its way.
+    pub fn has_newest(&self, name: &str) -> bool {
+        self.known.contains_key(name) && !self.pending.contains_key(name) && !self.is_on_its_way(name)
+    }
+
     /// What the client runs with in place of what it rejects, as far as is known.
     pub fn held_goods(&self) -> impl Iterator<Item = &Arc<Resource>> {
         self.held.keys().filter_map(|name| self.known.get(name)?.resource.as_ref())

@@ -74,6 +74,51 @@ fn routes_wait_for_a_new_cluster_to_have_its_endpoints() {
     assert_eq!((routes.kind, added(&routes)), (Kind::VirtualHost, vec![HOST]));
 }
 
+/// Found by the model: seed 732077.
+#[test]
+fn routes_wait_for_a_cluster_that_is_back_before_it_was_given_up_if_its_endpoints_were_given_up() {
+    let mut rig = Rig::delta();
+    rig.apply(mk_a(1).service("b", &[]));
+    let clusters = only(rig.subscribe(Kind::Cluster, &["*"]));
+    rig.apply(Update::to(2).no_service("b"));
+    let endpoints = only(rig.subscribe(Kind::Endpoints, &[A, B]));
+    assert_eq!(removed(&endpoints), [B]);
+    rig.ack(&endpoints);
+    let table = only(rig.subscribe(Kind::RouteConfig, &[TABLE]));
+    // Until it is confirmed nobody knows that no route leads to the cluster.
+    assert!(rig.ack(&clusters).is_empty());
+    let changed = Update::to(3).cluster({
+        let mut changed = mk_cluster("b");
+        changed.connect_timeout *= 2;
+        changed
+    });
+    let changed =
+        changed.endpoints(mk_endpoints("b", &[])).host(mk_host(&mk_table(8080), "b.example.com", [mk_route_to("b")]));
+    let responses = rig.apply(changed);
+    assert_eq!(kinds(&responses), [Kind::Cluster, Kind::Endpoints]);
+    rig.settle(vec![table]);
+    let hosts = only(rig.subscribe(Kind::VirtualHost, &["*"]));
+    assert!(!added(&hosts).contains(&"http/127.0.0.1:8080/b.example.com"), "{:?}", added(&hosts));
+    rig.ack(&hosts);
+    let rest = rig.ack(&responses[1]);
+    assert_eq!(added(find(&rest, Kind::VirtualHost)), ["http/127.0.0.1:8080/b.example.com"]);
+}
+
+#[test]
+fn routes_do_not_wait_for_a_cluster_that_turned_out_to_be_as_it_was_when_its_endpoints_came() {
+    let mut rig = mk_settled();
+    let host = mk_host(&mk_table(8080), "a.example.com", [mk_route_to("b")]);
+    let clusters = only(rig.apply(Update::to(2).service("b", &[]).host(host)));
+    let endpoints = only(rig.subscribe(Kind::Endpoints, &[B]));
+    // Another Gateway leads there too, which does not show in it.
+    let mut shared = mk_cluster("b");
+    shared.gateways = ["internal", "public"].map(mk_gateway).into();
+    assert!(rig.apply(Update::to(3).cluster(shared)).is_empty());
+    assert!(rig.ack(&endpoints).is_empty());
+    let routes = only(rig.ack(&clusters));
+    assert_eq!((routes.kind, added(&routes)), (Kind::VirtualHost, vec![HOST]));
+}
+
 #[test]
 fn other_routes_do_not_wait_for_a_new_cluster() {
     let mut rig = mk_settled();
