@@ -1,10 +1,12 @@
 //! Watches: how they go on, end and are resumed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_actors::source::SourceError;
+use tidegate_actors::object::Decoder;
+use tidegate_actors::source::{Source as _, SourceError};
 
-use crate::rig::Rig;
+use crate::rig::{Rig, things};
 use crate::server::{Reply, bookmark, event, page, status, thing};
 
 fn assert_retry(error: &SourceError, part: &str) {
@@ -113,6 +115,100 @@ async fn a_server_that_went_back_in_time_is_listed_anew() {
     let (words, error) = rig.open(Some("50")).end().await;
     assert_eq!(words, Vec::<String>::new(), "nothing older is told");
     went_back(&error);
+}
+
+/// When a watch is looked at, if nothing has to be done before, and if something has.
+const SOON: Duration = Duration::from_millis(20);
+const LATE: Duration = Duration::from_secs(1);
+
+/// One that has told of a change, and whose watch has ended since.
+async fn mk_changed(change: &str, quiet: Duration) -> Rig {
+    let rig = Rig::with(|options| (options.streaming_lists, options.quiet) = (false, quiet)).await;
+    rig.server.then_list("10", &[&thing("a", "3"), &thing("b", "5")]);
+    rig.server.then(Reply::new(200, event(change, &thing("b", "12"))));
+    rig.open(None).end().await;
+    rig
+}
+
+#[tokio::test]
+async fn a_restored_server_that_has_come_past_the_cursor_is_known_by_the_newest_object() {
+    for (change, was) in [("MODIFIED", "had been"), ("DELETED", "was deleted")] {
+        let rig = mk_changed(change, SOON).await;
+        let watch = rig.server.then_watch();
+        watch.say(event("ADDED", &thing("c", "40")));
+        rig.server.then_list("41", &[&thing("b", "5")]);
+        let (words, error) = rig.open(Some("12")).end().await;
+        assert_eq!(words, ["+c", "@40"], "it looks like any other that has gone on");
+        let reason = format!("the API server went back in time: it has c:demo/b at 5, which {was} at 12");
+        assert!(matches!(error, SourceError::Relist { .. }) && error.to_string().contains(&reason), "{error}");
+        let asked = rig.server.asked().pop().unwrap();
+        assert!(asked.ends_with("/namespaces/demo/things?fieldSelector=metadata.name%3Db"), "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_object_is_waited_for_to_be_told_deleted_and_then_is_the_sign_of_a_restored_server() {
+    let rig = mk_changed("MODIFIED", SOON).await;
+    let watch = rig.server.then_watch();
+    rig.server.then_list("41", &[]);
+    let (words, error) = rig.open(Some("12")).end().await;
+    assert_eq!(words, ["@12"]);
+    assert!(error.to_string().contains("c:demo/b, which was there, is missing"), "{error}");
+    drop(watch);
+
+    let rig = mk_changed("MODIFIED", LATE).await;
+    let watch = rig.server.then_watch();
+    rig.server.then_list("41", &[]);
+    let mut told = rig.open(Some("12"));
+    assert_eq!(told.next(1).await, ["@12"]);
+    watch.say(event("DELETED", &thing("b", "30")));
+    assert_eq!(told.next(2).await, ["-b", "@30"]);
+    tokio::time::sleep(2 * LATE).await;
+    watch.say(event("ADDED", &thing("c", "42")));
+    assert_eq!(told.next(2).await, ["+c", "@42"], "nothing is missing");
+}
+
+#[tokio::test]
+async fn watches_that_end_early_each_look_once() {
+    let rig = mk_changed("MODIFIED", LATE).await;
+    let watch = rig.server.then_watch();
+    rig.server.then_list("41", &[]);
+    let mut told = rig.open(Some("12"));
+    assert_eq!(told.next(1).await, ["@12"]);
+    // What it tells before it ends may be of the other history.
+    watch.say(event("ADDED", &thing("c", "40")));
+    assert_eq!(told.next(2).await, ["+c", "@40"]);
+    watch.cut();
+    told.end().await;
+    let _watch = rig.server.then_watch();
+    rig.server.then_list("41", &[]);
+    let (_, error) = rig.open(Some("40")).end().await;
+    assert!(error.to_string().contains("c:demo/b, which was there, is missing"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_select_by_name_is_asked_where_it_is() {
+    let rig = mk_changed("MODIFIED", SOON).await;
+    let _watch = rig.server.then_watch();
+    rig.server.then(Reply::new(400, status(400, "BadRequest", "field label not supported: metadata.name")));
+    rig.server.then_list("60", &[&thing("a", "3")]);
+    assert_eq!(rig.open(Some("12")).next(1).await, ["@12"]);
+    assert!(rig.server.asked().pop().unwrap().ends_with("things?limit=1"));
+}
+
+#[tokio::test]
+async fn the_newest_of_an_earlier_run_is_known_by_the_next() {
+    let before = mk_changed("MODIFIED", SOON).await;
+    let object = {
+        let decoder = Decoder::new("c".into(), things());
+        Arc::new(decoder.decode(thing("b", "12")).unwrap())
+    };
+    let rig = Rig::on(before.server, |options| options.quiet = Duration::from_millis(20));
+    rig.source.restored(&things(), &[object]);
+    let _watch = rig.server.then_watch();
+    rig.server.then_list("41", &[&thing("b", "5")]);
+    let (_, error) = rig.open(Some("12")).end().await;
+    assert!(error.to_string().contains("it has c:demo/b at 5, which had been at 12"), "{error}");
 }
 
 #[tokio::test]

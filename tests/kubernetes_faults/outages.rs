@@ -37,6 +37,12 @@ async fn remove(api: &Api, name: &str) {
     api.must("DELETE", &format!("{MAPS}/{name}"), &Value::Null).await;
 }
 
+/// Where the API server is.
+async fn version(api: &Api) -> u64 {
+    let list = api.must("GET", &format!("{MAPS}?limit=1"), &Value::Null).await;
+    list["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
+}
+
 /// A cluster, a front before its API server, and a source behind that.
 struct Rig {
     cluster: Cluster,
@@ -174,10 +180,12 @@ async fn an_api_server_that_has_lost_its_etcd_shows_the_past_and_nobody_goes_bac
 async fn a_restored_backup_is_a_new_truth_and_what_was_made_since_is_gone() {
     // Without a watch cache an API server that goes on running says itself that it went back, though not to watches
     // that are open: those are silent until their end.
-    for underneath in [false, true] {
+    // One that writes until it is past what it had been at says nothing at all, and is known by what it has.
+    for (underneath, overtakes) in [(false, false), (true, false), (false, true)] {
         let flags = if underneath { vec!["--watch-cache=false".to_owned()] } else { Vec::new() };
         let options = ClusterOptions { apiserver_flags: flags, ..ClusterOptions::default() };
         let name = if underneath { "underneath" } else { "restored" };
+        let name = if overtakes { "overtaking" } else { name };
         let mut rig = Rig::with(name, options, |options| options.watch_timeout = Duration::from_secs(2)).await;
         let snapshot = rig.cluster.dir().join("snapshot.db");
         rig.cluster.save_snapshot(&snapshot).await;
@@ -187,11 +195,20 @@ async fn a_restored_backup_is_a_new_truth_and_what_was_made_since_is_gone() {
         rig.until_held("c", Some("1"), PATIENCE).await;
         rig.until_held("b", None, PATIENCE).await;
 
+        let before = version(&rig.api).await;
+        if overtakes {
+            rig.front.set(Network::Refuse);
+        }
         if underneath {
             rig.cluster.restore_snapshot_underneath(&snapshot).await;
         } else {
             rig.cluster.restore_snapshot(&snapshot).await;
         }
+        while overtakes && version(&rig.api).await <= before {
+            put(&rig.api, "of-the-new-history", "1").await;
+            remove(&rig.api, "of-the-new-history").await;
+        }
+        rig.front.set(Network::Pass);
 
         let restored = Instant::now();
         rig.until_held("a", Some("1"), PATIENCE).await;

@@ -14,6 +14,9 @@ use super::identity::Identity;
 use super::machine::Event;
 use super::quarantine::Named;
 
+/// Within so much of an object stands who it is.
+const MAX_HEAD: usize = 64 << 10;
+
 /// The body of a page of a list.
 pub(super) struct PageBody {
     items: Items,
@@ -84,12 +87,16 @@ fn page_end(envelope: &[u8]) -> Option<Event> {
     Some(Event::PageEnd { version: resource_version, next: r#continue })
 }
 
-/// The position that a list is at.
-pub fn position(body: &[u8]) -> Option<Name> {
-    let mut items = Items::new(0);
-    items.feed(body, |_| {}).ok()?;
+/// The version that a list is at, and that of its first object.
+pub fn versions(body: &[u8]) -> Option<(Name, Option<Name>)> {
+    let (mut items, mut first) = (Items::new(MAX_HEAD), None);
+    let fed = items.feed(body, |piece| {
+        let (Piece::Whole(item) | Piece::TooLarge { head: item, .. }) = piece;
+        first.get_or_insert_with(|| Identity::of_object(item).version);
+    });
+    fed.ok()?;
     match page_end(&items.finish().ok()?)? {
-        Event::PageEnd { version, .. } => version,
+        Event::PageEnd { version, .. } => Some((version?, first.flatten())),
         _ => None,
     }
 }

@@ -15,19 +15,43 @@ use super::body;
 use super::definition::{Definition, TypeName};
 use super::discovered::GroupVersion as Found;
 use super::exchange::{collect, exchange};
+use super::landmark::{Landmark, Verdict};
 use super::request::{Target, get};
 use super::shared::Shared;
 
 /// The largest answer that is read: a page with one object, or the resources of a group.
 const MAX_ANSWER: usize = 16 << 20;
 
-/// The version of a consistent list of as little as possible; `None` if that cannot be had.
-pub(super) fn position(shared: Arc<Shared>, target: Target) -> BoxFuture<'static, Option<Name>> {
-    Box::pin(async move {
-        let (_, answer) = exchange(&shared, target.page(Some(1), None), false).await;
+/// Where a server is.
+pub(super) struct Position {
+    /// The version of a consistent list.
+    pub version: Name,
+    /// What the list said of a landmark; nothing if there is none, or the server cannot be asked for it.
+    pub verdict: Option<Verdict>,
+}
+
+/// Where the server is, by a consistent list of as little as possible; `None` if that cannot be had.
+pub(super) fn position(
+    shared: Arc<Shared>,
+    target: Target,
+    landmark: Option<Landmark>,
+) -> BoxFuture<'static, Option<Position>> {
+    let list = async move |request| {
+        let (_, answer) = exchange(&shared, request, false).await;
         let deadline = shared.options.response_timeout;
         let all = collect(&mut answer.ok()?.body, &shared.env, deadline, MAX_ANSWER).await?;
-        body::position(&all)
+        body::versions(&all)
+    };
+    Box::pin(async move {
+        if let Some(landmark) = landmark
+            && let Some((version, found)) = list(target.one(landmark.key())).await
+        {
+            let verdict = landmark.judge(found.as_deref());
+            return Some(Position { version, verdict: Some(verdict) });
+        }
+        // Some servers do not select by name.
+        let (version, _) = list(target.page(Some(1), None)).await?;
+        Some(Position { version, verdict: None })
     })
 }
 

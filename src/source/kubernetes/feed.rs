@@ -18,14 +18,16 @@ use tidegate_actors::source::{SourceError, SourceEvent};
 use tokio::time::Instant;
 
 use super::body::{PageBody, WatchBody};
+use super::discover::{self, Position};
+use super::ending;
 use super::exchange::{Answer, chunk, exchange};
 use super::failure::{Ending, Failure};
+use super::landmark::Tracker;
 use super::machine::{Action, Event, State, step};
 use super::pool::Place;
 use super::quarantine::Named;
 use super::request::Target;
 use super::shared::{Memory, Shared};
-use super::{discover, ending};
 
 /// See the module.
 pub(super) struct Feed {
@@ -36,7 +38,8 @@ pub(super) struct Feed {
     todo: VecDeque<Action>,
     told: VecDeque<Result<SourceEvent, SourceError>>,
     io: Io,
-    probe: Option<BoxFuture<'static, Option<Name>>>,
+    probe: Option<BoxFuture<'static, Option<Position>>>,
+    tracker: Tracker,
     /// Of the credentials that the last request used.
     generation: u64,
     /// The last request was a list, streaming or not.
@@ -57,7 +60,7 @@ struct Watch {
     silent_at: Instant,
     silence: Duration,
     bookmark_by: Option<Instant>,
-    quiet_at: Option<Instant>,
+    settled_at: Option<Instant>,
     _place: Option<Place>,
 }
 
@@ -66,6 +69,7 @@ impl Feed {
     pub fn new(shared: Arc<Shared>, memory: Arc<Memory>, target: Target, from: Option<Name>) -> Self {
         let streaming = shared.streams(&target.resource_type);
         let (state, actions) = step(State::Closed, Event::Open { from, streaming });
+        let tracker = Tracker::new(memory.clone(), target.namespace.clone());
         Self {
             shared,
             memory,
@@ -75,6 +79,7 @@ impl Feed {
             told: VecDeque::new(),
             io: Io::Idle,
             probe: None,
+            tracker,
             generation: 0,
             listing: false,
             named: Named::new(),
@@ -112,6 +117,7 @@ impl Feed {
                     if matches!(event, SourceEvent::InitDone(_)) {
                         self.list_complete();
                     }
+                    self.tracker.tell(&event);
                     self.told.push_back(Ok(event));
                 }
                 other => self.todo.push_back(other),
@@ -156,7 +162,10 @@ impl Feed {
                 let timeout = self.watch_timeout();
                 self.watch(self.target.watch(&from, timeout), timeout, None).await;
             }
-            Action::Probe => self.probe = Some(discover::position(self.shared.clone(), self.target.clone())),
+            Action::Probe => {
+                let landmark = self.tracker.before().cloned();
+                self.probe = Some(discover::position(self.shared.clone(), self.target.clone(), landmark));
+            }
             Action::End(ending) => self.end(ending).await,
         }
     }
@@ -183,7 +192,7 @@ impl Feed {
             silent_at: now + silence,
             silence,
             bookmark_by: bookmark.map(|deadline| now + deadline),
-            quiet_at: bookmark.is_none().then(|| now + options.quiet),
+            settled_at: bookmark.is_none().then(|| now + options.quiet),
             _place: place,
         });
     }
@@ -221,7 +230,7 @@ impl Feed {
             Io::Watch(watch) => {
                 let clock = &self.shared.env.clock;
                 let alarm =
-                    [watch.bookmark_by, watch.quiet_at].into_iter().flatten().fold(watch.silent_at, Instant::min);
+                    [watch.bookmark_by, watch.settled_at].into_iter().flatten().fold(watch.silent_at, Instant::min);
                 let probe = async {
                     match &mut self.probe {
                         Some(probe) => probe.await,
@@ -233,13 +242,26 @@ impl Feed {
                     frame = watch.body.frame() => watch.heard(frame, &context, &mut self.named, self.listing, clock.now()),
                     position = probe => {
                         self.probe = None;
-                        vec![Event::Probed(position)]
+                        let event = probed(position, &mut self.tracker);
+                        if self.tracker.is_missed() {
+                            watch.settled_at = Some(clock.now() + self.shared.options.quiet);
+                        }
+                        vec![event]
                     }
-                    () = clock.sleep(alarm.saturating_duration_since(clock.now())) => watch.over(clock.now()),
+                    () = clock.sleep(alarm.saturating_duration_since(clock.now())) => {
+                        watch.over(clock.now(), &self.tracker)
+                    }
                 }
             }
         }
     }
+}
+
+/// What was heard of a position.
+fn probed(position: Option<Position>, tracker: &mut Tracker) -> Event {
+    let Some(Position { version, verdict }) = position else { return Event::Probed(None) };
+    let judged = verdict.map_or(Ok(()), |verdict| tracker.judged(verdict));
+    judged.map_or_else(Event::Lost, |()| Event::Probed(Some(version)))
 }
 
 impl Watch {
@@ -262,7 +284,7 @@ impl Watch {
         }
     }
 
-    fn over(&mut self, now: Instant) -> Vec<Event> {
+    fn over(&mut self, now: Instant, tracker: &Tracker) -> Vec<Event> {
         let mut events = Vec::new();
         if self.silent_at <= now {
             events.push(Event::Silence);
@@ -271,9 +293,9 @@ impl Watch {
             self.bookmark_by = None;
             events.push(Event::BookmarkOverdue);
         }
-        if self.quiet_at.is_some_and(|at| at <= now) {
-            self.quiet_at = None;
-            events.push(Event::Quiet);
+        if self.settled_at.is_some_and(|at| at <= now) {
+            self.settled_at = None;
+            events.push(tracker.look_again().map_or_else(Event::Lost, |()| Event::Settled));
         }
         events
     }

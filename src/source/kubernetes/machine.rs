@@ -50,6 +50,8 @@ pub struct Watching {
     /// The server is known to have reached the cursor itself. One that was restored from a backup has not: it would be
     /// silent until it gets there, and what it tells then is another history.
     proven: bool,
+    /// It was asked where it is, or the list was its own.
+    asked: bool,
 }
 
 /// What happened.
@@ -77,10 +79,12 @@ pub enum Event {
     Silence,
     /// The bookmark that ends a streaming list did not come in time.
     BookmarkOverdue,
-    /// A watch that was resumed has told nothing yet.
-    Quiet,
+    /// A watch has gone on for a while.
+    Settled,
     /// The version at which the server is now.
     Probed(Option<Name>),
+    /// Something that was told is not there, or is older than it was.
+    Lost(String),
 }
 
 /// What is to be done, in order.
@@ -119,7 +123,7 @@ pub fn step(state: State, event: Event) -> Step {
 fn open(from: Option<Name>, streaming: bool) -> Step {
     match from.filter(|version| is_usable(version)) {
         Some(from) => {
-            let watching = Watching { cursor: from.clone(), proven: false };
+            let watching = Watching { cursor: from.clone(), proven: false, asked: false };
             (State::Watching(watching), vec![Action::OpenWatch { from }])
         }
         None if streaming => (State::Streaming { begun: false }, vec![Action::OpenStreaming]),
@@ -147,7 +151,7 @@ fn complete(begun: &mut bool, version: Option<Name>) -> Result<(Watching, Vec<Ac
         return Err(end(Ending::retry("the list has no resource version from which to watch")));
     };
     let actions = tell(begun, Some(SourceEvent::InitDone(Cursor(version.clone()))));
-    Ok((Watching { cursor: version, proven: true }, actions))
+    Ok((Watching { cursor: version, proven: true, asked: true }, actions))
 }
 
 fn in_list(mut listing: Listing, event: Event) -> Step {
@@ -228,15 +232,19 @@ fn in_watch(mut watching: Watching, event: Event) -> Step {
         Event::Broken(reason) => return end(Ending::Retry { reason, after: None }),
         Event::BodyEnd => return end(Ending::retry("the watch ended")),
         Event::Silence => return end(silent()),
-        Event::Quiet if !watching.proven => Ok(vec![Action::Probe]),
-        Event::Probed(Some(version)) if is_usable(&version) => {
+        Event::Settled if !watching.asked => {
+            watching.asked = true;
+            Ok(vec![Action::Probe])
+        }
+        Event::Lost(what) => return end(went_back(&what)),
+        // Whoever was proven meanwhile may be past what was asked for then.
+        Event::Probed(Some(version)) if is_usable(&version) && !watching.proven => {
             if compare(&version, &watching.cursor) == Some(Ordering::Less) {
-                return end(watching.went_back(&version));
+                return end(watching.is_behind(&version));
             }
             // It is heard now, though nothing has happened.
-            let heard = SourceEvent::Bookmark(Cursor(watching.cursor.clone()));
-            let first = !std::mem::replace(&mut watching.proven, true);
-            Ok(first.then_some(Action::Emit(heard)).into_iter().collect())
+            watching.proven = true;
+            Ok(vec![Action::Emit(SourceEvent::Bookmark(Cursor(watching.cursor.clone())))])
         }
         _ => Ok(Vec::new()),
     };
@@ -254,7 +262,7 @@ impl Watching {
         };
         if compare(&version, &self.cursor) == Some(Ordering::Less) {
             // The cursor includes it, if the server's history is the one that the cursor comes from.
-            return if self.proven { Ok(Vec::new()) } else { Err(self.went_back(&version)) };
+            return if self.proven { Ok(Vec::new()) } else { Err(self.is_behind(&version)) };
         }
         self.proven = true;
         self.cursor = version.clone();
@@ -262,10 +270,13 @@ impl Watching {
         Ok(event.into_iter().chain([bookmark]).map(Action::Emit).collect())
     }
 
-    fn went_back(&self, version: &str) -> Ending {
-        let reason = format!("the API server went back in time: it is at {version}, and had been at {}", self.cursor);
-        Ending::Relist { reason }
+    fn is_behind(&self, version: &str) -> Ending {
+        went_back(&format!("it is at {version}, and had been at {}", self.cursor))
     }
+}
+
+fn went_back(what: &str) -> Ending {
+    Ending::Relist { reason: format!("the API server went back in time: {what}") }
 }
 
 #[cfg(test)]

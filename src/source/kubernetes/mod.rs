@@ -9,7 +9,8 @@
 //!  │                 request      paths and queries
 //!  ├─ exchange ─▶ pool ─▶ lane    clients, connections, credentials
 //!  │                 greeting     how much a connection takes
-//!  └─ body ─▶ cut, frame          pieces of bodies, decoded; what cannot be is in quarantine
+//!  ├─ body ─▶ cut, frame          pieces of bodies, decoded; what cannot be is in quarantine
+//!  └─ landmark                    what tells a server that was restored from a backup
 //! merge                           several namespaces as one stream
 //!
 //! types ─ observes ─▶ discovered   which types there are; pure
@@ -42,6 +43,7 @@ pub mod fuzzing;
 mod greeting;
 #[cfg_attr(feature = "fuzzing", allow(missing_docs, reason = "nobody's but the fuzz targets'"))]
 mod identity;
+mod landmark;
 mod lane;
 mod lease;
 #[cfg_attr(feature = "fuzzing", allow(missing_docs, reason = "nobody's but the fuzz targets'"))]
@@ -81,6 +83,7 @@ use tidegate_actors::supervisor::ChildSpec;
 
 use self::events::KubernetesEvents;
 use self::feed::Feed;
+use self::landmark::Landmark;
 use self::lease::KubernetesLease;
 use self::merge::{Spelling, merge};
 use self::request::Target;
@@ -186,8 +189,13 @@ impl Source for KubernetesSource {
     }
 
     fn restored(&self, resource_type: &ResourceType, objects: &[Arc<Object>]) {
+        let memory = self.shared.memory(resource_type);
         // Of what a first list cannot read, an earlier version may be held.
-        self.shared.memory(resource_type).listed.fetch_or(!objects.is_empty(), Ordering::SeqCst);
+        memory.listed.fetch_or(!objects.is_empty(), Ordering::SeqCst);
+        for namespace in self.shared.options.namespaces_of(resource_type) {
+            let is_of = |object: &&Arc<Object>| namespace.is_none() || object.key().namespace == namespace;
+            memory.remember(&namespace, Landmark::newest(objects.iter().filter(is_of)).map(Into::into));
+        }
     }
 
     fn unwatched(&self, resource_type: &ResourceType) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::Request;
 use kube::client::Body;
-use tidegate_actors::id::{Name, ResourceType, Scope};
+use tidegate_actors::id::{Name, ObjectKey, ResourceType, Scope};
 
 /// What is listed and watched together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,14 @@ impl Target {
             query.add("continue", next);
         }
         query.get()
+    }
+
+    /// A consistent list of one object; not of what else has its name in other namespaces.
+    pub fn one(&self, key: &ObjectKey) -> Request<Body> {
+        let name = format!("metadata.name={}", key.name);
+        let fields = self.fields.iter().cloned().chain([name]).collect::<Vec<_>>().join(",");
+        let namespace = key.namespace.clone().or_else(|| self.namespace.clone());
+        Self { fields: Some(fields), namespace, ..self.clone() }.page(None, None)
     }
 
     /// A watch from a version.
@@ -146,6 +154,8 @@ mod tests {
         let selectors = "labelSelector=a%20in%20%28b%2C%20c%29&fieldSelector=type%3Dkubernetes.io%2Ftls";
         let page = target.page(Some(500), Some("t/1=")).uri().to_string();
         assert_eq!(page, format!("/api/v1/things?{selectors}&limit=500&continue=t%2F1%3D"));
+        let one = target.one(&ObjectKey::cluster("c", "a")).uri().to_string();
+        assert_eq!(one, format!("/api/v1/things?{selectors}%2Cmetadata.name%3Da"));
         let watch = "watch=true&allowWatchBookmarks=true&timeoutSeconds=300";
         let asked = target.watch("7", Duration::from_secs(300)).uri().to_string();
         assert_eq!(asked, format!("/api/v1/things?{selectors}&{watch}&resourceVersion=7"));

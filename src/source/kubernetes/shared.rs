@@ -11,6 +11,7 @@ use tidegate_actors::object::{Decoder, Transform};
 use tidegate_actors::problem::Problems;
 use tidegate_actors::watch;
 
+use super::landmark::Remembered;
 use super::options::Options;
 use super::pool::Pool;
 use super::quarantine::Quarantine;
@@ -40,6 +41,8 @@ pub(super) struct Memory {
     pub standing: watch::Sender<Standing>,
     /// It was found by a pattern, and is read in whatever version there is.
     pub any_version: AtomicBool,
+    /// By which the server is known again, by namespace.
+    landmarks: Mutex<BTreeMap<Option<Name>, Remembered>>,
 }
 
 /// How the server has a type, as far as was heard.
@@ -75,6 +78,7 @@ impl Shared {
                 listed: AtomicBool::new(false),
                 standing: watch::Sender::default(),
                 any_version: AtomicBool::new(false),
+                landmarks: Mutex::default(),
             })
         };
         types.entry(resource_type.clone()).or_insert_with(new).clone()
@@ -111,6 +115,20 @@ impl Memory {
     /// Whether a list has been complete, so that something may be held.
     pub fn was_listed(&self) -> bool {
         self.listed.load(Ordering::SeqCst)
+    }
+
+    /// The newest that was told of a namespace, or of all.
+    pub fn landmark(&self, namespace: &Option<Name>) -> Option<Remembered> {
+        self.landmarks.lock().get(namespace).cloned()
+    }
+
+    /// This is the newest now; `None` if there is nothing.
+    pub fn remember(&self, namespace: &Option<Name>, newest: Option<Remembered>) {
+        let mut landmarks = self.landmarks.lock();
+        match newest {
+            Some(newest) => drop(landmarks.insert(namespace.clone(), newest)),
+            None => drop(landmarks.remove(namespace)),
+        }
     }
 
     /// From now on the type is read in another version, or in its own.

@@ -119,7 +119,8 @@ impl Rig {
                 self.event(Event::Failed(Failure { code, message: "no".to_owned(), ..Failure::default() }));
             }
             18 => {
-                let event = if input.flag() { Event::Quiet } else { Event::BookmarkOverdue };
+                let events = [Event::Settled, Event::BookmarkOverdue, Event::Lost("a is missing".to_owned())];
+                let event = events[input.below(events.len())].clone();
                 self.event(event);
             }
             _ => self.work(),

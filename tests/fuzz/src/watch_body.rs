@@ -8,7 +8,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use tidegate::source::kubernetes::fuzzing::{Frame, Items, Lines, Piece, position, read};
+use tidegate::source::kubernetes::fuzzing::{Frame, Identity, Items, Lines, Piece, read, versions};
 use tidegate_actors::id::{ResourceType, Scope};
 use tidegate_actors::object::Decoder;
 
@@ -75,6 +75,7 @@ fn list(body: &[u8], limit: usize, chunk: usize) {
     let (found, envelope) = items(body, usize::MAX, chunk);
     assert_eq!(envelope.is_some(), objects, "a list of objects, and no other, is read");
     let Some(envelope) = envelope else { return };
+    let first = listed.first().map(|item| Identity::of_object(item.get().as_bytes()));
     let listed: Vec<Cut> = listed.iter().map(|item| Cut::Whole(item.get().as_bytes().to_vec())).collect();
     assert_eq!(found, listed);
     let around: Map<String, Value> = serde_json::from_slice(&envelope).expect("what is around the items is JSON");
@@ -82,8 +83,9 @@ fn list(body: &[u8], limit: usize, chunk: usize) {
     expected.insert("items".to_owned(), Value::Array(Vec::new()));
     assert_eq!(around, expected);
     let version = expected.get("metadata").and_then(|metadata| metadata.get("resourceVersion"));
-    if let Some(found) = position(body) {
+    if let Some((found, of_first)) = versions(body) {
         assert_eq!(version.and_then(Value::as_str), Some(&*found));
+        assert_eq!(of_first, first.and_then(|first| first.version));
     }
 }
 

@@ -202,15 +202,28 @@ fn a_resumed_watch_that_tells_older_things_is_of_a_server_that_went_back() {
 }
 
 #[test]
-fn a_resumed_watch_that_stays_quiet_makes_us_ask_where_the_server_is() {
-    let events = [Event::Quiet, Event::Probed(Some("5".into())), object("a", "4"), Event::Quiet];
+fn whoever_resumes_a_watch_asks_once_where_the_server_is() {
+    let events = [Event::Settled, Event::Probed(Some("5".into())), object("a", "4"), Event::Settled];
     assert_eq!(
         run(false, Some("5"), events),
         ["watch 5", "probe", "@5"],
         "proven by the answer, so the old event is old news"
     );
-    assert_eq!(run(false, Some("5"), [object("a", "6"), Event::Quiet]), ["watch 5", "+a", "@6"]);
-    assert_eq!(run(false, Some("5"), [Event::Quiet, Event::Probed(None)]), ["watch 5", "probe"]);
+    assert_eq!(run(false, Some("5"), [Event::Settled, Event::Probed(None)]), ["watch 5", "probe"]);
+    assert_eq!(
+        run(false, Some("5"), [object("a", "6"), Event::Settled, object("a", "9"), Event::Probed(Some("8".into()))]),
+        ["watch 5", "+a", "@6", "probe", "+a", "@9"],
+        "it was where it is said to be when it was asked"
+    );
+    let own = [page_end("7", ""), Event::Settled];
+    assert_eq!(run(false, None, own), ["page", "Init", "Done 7", "watch 7"], "a list says it as well");
+}
+
+#[test]
+fn a_server_that_has_lost_what_it_told_is_listed_anew() {
+    let lost = || Event::Lost("a is missing".to_owned());
+    assert_eq!(run(false, Some("5"), [object("a", "6"), lost()]), ["watch 5", "+a", "@6", "relist"]);
+    assert_eq!(run(false, None, [lost(), page_end("7", "")]), ["page", "Init", "Done 7", "watch 7"]);
 }
 
 #[test]
