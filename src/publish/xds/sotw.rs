@@ -21,6 +21,8 @@ impl Session {
         request: &DiscoveryRequest,
     ) -> Result<(), Violation> {
         let first = self.begin(cache, kind);
+        // Whatever becomes of the request: from then on to name nothing is to want nothing.
+        self.types[kind as usize].by_name |= !request.resource_names.is_empty();
         if !first && !request.response_nonce.is_empty() {
             let nonce = request.response_nonce.parse().unwrap_or(0);
             if nonce != self.state(kind).last_nonce {
@@ -33,7 +35,6 @@ impl Session {
         let names = request.resource_names.iter().filter(|name| *name != WILDCARD);
         let names: Set<Name> = names.map(|name| cache.shared_name(kind, name)).collect();
         let state = &mut self.types[kind as usize];
-        state.by_name |= !names.is_empty();
         let wildcard = asks_for_all || (names.is_empty() && !state.by_name && kind.allows_wildcard());
         let became = wildcard && !state.wildcard;
         state.wildcard = wildcard;

@@ -15,7 +15,7 @@ use crate::publish::xds::rope::Version;
 pub struct TypeState {
     /// The client has asked for the type at least once.
     pub requested: bool,
-    /// The client has asked for something by name, which ends the right to mean everything by nothing.
+    /// The client has named something, be it the wildcard, which ends the right to mean everything by nothing.
     pub by_name: bool,
     /// It wants everything that it sees.
     pub wildcard: bool,

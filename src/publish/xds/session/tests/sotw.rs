@@ -168,6 +168,26 @@ fn a_cluster_stays_for_a_table_that_nobody_knows_until_the_client_gives_it_up() 
     assert_eq!((clusters.kind, added(&clusters)), (Kind::Cluster, vec![]));
 }
 
+/// Found by the model: seed 733927.
+#[test]
+fn an_empty_list_means_everything_only_as_long_as_nothing_was_named_be_it_the_star_or_in_a_late_request() {
+    let star = ["*".to_owned()];
+    for (nonce, named) in [("", star), ("late", [A.to_owned()])] {
+        let mut rig = Rig::sotw();
+        rig.apply(Update::to(1).service("a", &[]));
+        let all = only(rig.subscribe(Kind::Cluster, &[]));
+        rig.ack(&all);
+        let request = DiscoveryRequest {
+            response_nonce: nonce.to_owned(),
+            resource_names: named.to_vec(),
+            ..DiscoveryRequest::default()
+        };
+        rig.request(Kind::Cluster, request);
+        rig.subscribe(Kind::Cluster, &[]);
+        assert!(rig.apply(Update::to(2).service("b", &[])).is_empty(), "{named:?} was given up");
+    }
+}
+
 /// Found by the model: seed 672334.
 #[test]
 fn a_cluster_stays_until_a_client_that_came_back_has_accepted_that_there_is_no_listener_any_more() {

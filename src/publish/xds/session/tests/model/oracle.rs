@@ -142,6 +142,7 @@ impl Oracle {
         let first = !self.heard(kind).requested;
         let nonce = request.nonce.parse::<u64>().ok();
         if self.inline && !first && nonce.is_some() && nonce != self.nonces.get(&kind).copied() {
+            self.heard[kind as usize].name(&request.names);
             return false;
         }
         if !first && let Some(flight) = self.in_flight.get(&kind).filter(|flight| nonce == Some(flight.nonce)) {

@@ -12,7 +12,7 @@ pub struct Wants {
     pub star: bool,
     /// The wildcard came from an empty list.
     legacy: bool,
-    /// Something was asked for by name.
+    /// Something was named, be it the wildcard.
     by_name: bool,
     pub names: BTreeSet<String>,
 }
@@ -51,9 +51,14 @@ impl Wants {
     pub fn sotw(&mut self, kind: Kind, names: &[String]) {
         self.requested = true;
         self.names = names.iter().filter(|name| *name != "*").cloned().collect();
-        self.by_name |= !self.names.is_empty();
+        self.name(names);
         let all = matches!(kind, Kind::Cluster | Kind::Listener) && names.is_empty() && !self.by_name;
         self.star = all || names.iter().any(|name| name == "*");
+    }
+
+    /// A state-of-the-world request named these, even if it came too late.
+    pub fn name(&mut self, names: &[String]) {
+        self.by_name |= !names.is_empty();
     }
 
     /// The list of a state-of-the-world request that says this.
