@@ -26,9 +26,10 @@ impl Session {
         }
         let empty = request.resource_names_subscribe.is_empty() && request.resource_names_unsubscribe.is_empty();
         let asks_for_all = request.resource_names_subscribe.iter().any(|name| name == WILDCARD);
-        let legacy = first && empty && kind.allows_wildcard();
+        // A first request that names nothing asks for everything. Names that come later are asked for beside it.
+        let asks_for_all = asks_for_all || (first && empty && kind.allows_wildcard());
         if first {
-            self.recall(cache, kind, request, asks_for_all || legacy);
+            self.recall(cache, kind, request, asks_for_all);
             if kind == Kind::Cluster && !self.state(kind).known.is_empty() {
                 self.settle(now);
             }
@@ -39,11 +40,11 @@ impl Session {
         if kind == Kind::Endpoints {
             self.renewed.clear();
         }
-        if asks_for_all || legacy {
+        if asks_for_all {
             let state = &mut self.types[kind as usize];
             // Clients start up on the first answer, even if it says that there is nothing. Virtual hosts are the
             // exception: their tables are answered for by their sentinels.
-            (state.wildcard, state.legacy, state.owes) = (true, legacy, kind != Kind::VirtualHost);
+            (state.wildcard, state.owes) = (true, kind != Kind::VirtualHost);
             self.mark_all(cache, kind);
         }
         for name in &request.resource_names_unsubscribe {
@@ -72,13 +73,7 @@ impl Session {
 
     fn subscribe(&mut self, cache: &Cache, kind: Kind, name: &Name, first: bool) {
         let state = &mut self.types[kind as usize];
-        state.by_name = true;
         state.names.insert(name.clone());
-        if state.legacy {
-            (state.wildcard, state.legacy) = (false, false);
-            self.forget_unwanted(kind);
-        }
-        let state = &mut self.types[kind as usize];
         // A cluster that changed while the client was away was sent anew, and waits for endpoints that did not.
         let renewed = kind == Kind::Endpoints && self.renewed.contains(name);
         let has_it = first && state.known.contains_key(name) && !renewed;
@@ -97,7 +92,7 @@ impl Session {
     fn unsubscribe(&mut self, cache: &Cache, kind: Kind, name: &Name) {
         let state = &mut self.types[kind as usize];
         if &**name == WILDCARD {
-            (state.wildcard, state.legacy) = (false, false);
+            state.wildcard = false;
             return self.forget_unwanted(kind);
         }
         state.names.remove(name);

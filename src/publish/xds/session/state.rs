@@ -15,12 +15,11 @@ use crate::publish::xds::rope::Version;
 pub struct TypeState {
     /// The client has asked for the type at least once.
     pub requested: bool,
-    /// The client has named something, be it the wildcard, which ends the right to mean everything by nothing.
+    /// Over state of the world: the client has named something, be it the wildcard, which ends the right to mean everything
+    /// by nothing.
     pub by_name: bool,
     /// It wants everything that it sees.
     pub wildcard: bool,
-    /// The wildcard came from an empty list, and ends with the first name.
-    pub legacy: bool,
     /// It must be answered, even if there is nothing to tell.
     pub owes: bool,
     /// What it wants by name, whether it exists or not.

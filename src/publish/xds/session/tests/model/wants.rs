@@ -10,9 +10,7 @@ use crate::publish::xds::kind::Kind;
 pub struct Wants {
     pub requested: bool,
     pub star: bool,
-    /// The wildcard came from an empty list.
-    legacy: bool,
-    /// Something was named, be it the wildcard.
+    /// Over state of the world: something was named, be it the wildcard.
     by_name: bool,
     pub names: BTreeSet<String>,
 }
@@ -26,22 +24,18 @@ impl Wants {
     pub fn delta(&mut self, kind: Kind, subscribe: &[String], unsubscribe: &[String]) {
         let first = !std::mem::replace(&mut self.requested, true);
         if first && subscribe.is_empty() && unsubscribe.is_empty() {
-            let all = matches!(kind, Kind::Cluster | Kind::Listener | Kind::VirtualHost);
-            (self.star, self.legacy) = (all, all);
+            self.star = matches!(kind, Kind::Cluster | Kind::Listener | Kind::VirtualHost);
             return;
         }
         for name in subscribe.iter().filter(|name| *name != "*") {
-            if std::mem::take(&mut self.legacy) {
-                self.star = false;
-            }
             self.names.insert(name.clone());
         }
         if subscribe.iter().any(|name| name == "*") {
-            (self.star, self.legacy) = (true, false);
+            self.star = true;
         }
         for name in unsubscribe {
             if name == "*" {
-                (self.star, self.legacy) = (false, false);
+                self.star = false;
             }
             self.names.remove(name);
         }
