@@ -52,6 +52,7 @@ pub const METRICS: &[(&str, Kind, Unit, &str)] = &[
     ("tidegate_workqueue_retries_total", Counter, Unit::Count, "Keys added again after a failure."),
     ("tidegate_workqueue_given_up_total", Counter, Unit::Count, "Keys given up after too many failures."),
     ("tidegate_problems", Gauge, Unit::Count, "What is wrong now, by what found it: source, correlation, xds."),
+    ("tidegate_limits_exceeded_total", Counter, Unit::Count, "Times that something was refused for a limit, by limit."),
     ("tidegate_actor_restarts_total", Counter, Unit::Count, "Times that an actor was started again."),
     ("tidegate_actor_up", Gauge, Unit::Count, "1 while an actor runs, else 0."),
     ("tidegate_correlation_runs_total", Counter, Unit::Count, "Inputs that a correlation ran for."),

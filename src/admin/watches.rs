@@ -201,6 +201,7 @@ impl WatchRegistry {
         }
         let requested = self.list().iter().filter(|watch| watch.origin == Origin::Request).count();
         if requested >= self.inner.limit {
+            metrics::counter!("tidegate_limits_exceeded_total", "limit" => "watches").increment(1);
             return Err(WatchError::TooMany { limit: self.inner.limit });
         }
         let resource = watched.resource.clone();

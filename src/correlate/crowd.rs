@@ -86,7 +86,10 @@ pub(super) fn crowds(
         }
         let attached = listeners.iter().flat_map(|listener| ctx.fetch_by(routes.attached, listener));
         let attached: Vec<Seniority> = attached.map(|((_, route), created)| (*created, route)).collect();
-        beyond(limit, attached).into_iter().map(|route| ((route, key.clone()), ())).collect()
+        let beyond = beyond(limit, attached);
+        let count = metrics::counter!("tidegate_limits_exceeded_total", "limit" => "routes_per_gateway");
+        count.increment(beyond.len() as u64);
+        beyond.into_iter().map(|route| ((route, key.clone()), ())).collect()
     });
     let by_route = graph
         .group("gateways without room", refused, |(route, gateway), ()| (route.clone(), gateway.clone(), Arc::new(())));

@@ -36,7 +36,10 @@ pub fn check(pattern: &str) -> Result<(), String> {
         .which_captures(WhichCaptures::None)
         // Bytes, so that a repetition of a repetition is stopped before it has used all memory.
         .nfa_size_limit(Some(MAX_STATES * 256));
-    let too_large = || format!("is too large: compiled it has more than {MAX_STATES} states; make it simpler");
+    let too_large = || {
+        metrics::counter!("tidegate_limits_exceeded_total", "limit" => "regex_program_size").increment(1);
+        format!("is too large: compiled it has more than {MAX_STATES} states; make it simpler")
+    };
     let nfa = thompson::Compiler::new().configure(config).build_from_hir(&hir).map_err(|_| too_large())?;
     if nfa.states().len() > MAX_STATES { Err(too_large()) } else { Ok(()) }
 }

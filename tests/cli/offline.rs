@@ -1,6 +1,7 @@
 //! Manifests checked and translated without a server.
 
 use super::*;
+use crate::running::{GATEWAY, SERVICE};
 
 /// What the command line says, read as YAML or JSON.
 fn translated(path: &str, target: &str, format: &str) -> Value {

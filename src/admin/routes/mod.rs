@@ -115,6 +115,10 @@ async fn wrong_method(method: Method, uri: Uri) -> Failure {
 
 impl From<JsonRejection> for Failure {
     fn from(rejection: JsonRejection) -> Self {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            metrics::counter!("tidegate_limits_exceeded_total", "limit" => "request_size").increment(1);
+            return Self::new(rejection.status(), "the request is larger than `limits.request_size` allows");
+        }
         Self::new(rejection.status(), rejection.body_text())
     }
 }

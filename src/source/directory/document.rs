@@ -233,7 +233,12 @@ fn part(raw: &str, inherited: Option<Inherited<'_>>, kit: &Kit, lines: &dyn Fn(&
 fn object(raw: &str, known: &Known, kit: &Kit, lines: &dyn Fn(&str) -> usize) -> Part {
     let entry = &known.entry;
     if raw.len() > kit.max_object {
-        let reason = format!("the object has {} bytes, more than the limit of {}", raw.len(), kit.max_object);
+        metrics::counter!("tidegate_limits_exceeded_total", "limit" => "object_size").increment(1);
+        let reason = format!(
+            "the object has {} bytes, more than the limit of {}; make it smaller, or raise limits.object_size",
+            raw.len(),
+            kit.max_object
+        );
         return broken(identity(raw, &entry.resource_type, kit), lines(""), "", reason);
     }
     let object = match known.decoder.decode(raw.as_bytes()) {

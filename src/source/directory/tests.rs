@@ -284,7 +284,7 @@ async fn limits_are_named_and_harm_what_exceeds_them_only() {
     for expected in [
         "x/y: lies more than 1 directories deep",
         "1 files are not read: there are more than the limit of 3",
-        "2.yaml:1: has 274 bytes, more than the limit of 200",
+        "2.yaml:1: has 274 bytes, more than the limit of 200; split it, or raise limits.file_size",
     ] {
         assert!(problems.contains(expected), "{expected}: {problems}");
     }

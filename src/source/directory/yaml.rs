@@ -172,7 +172,11 @@ impl Writer {
         if self.out.len() <= self.limit {
             return Ok(());
         }
-        Err(format!("the document, its aliases expanded, is larger than {} bytes", self.limit))
+        metrics::counter!("tidegate_limits_exceeded_total", "limit" => "object_size").increment(1);
+        Err(format!(
+            "the document, its aliases expanded, is larger than {} bytes; make it smaller, or raise limits.object_size",
+            self.limit
+        ))
     }
 
     fn open(&mut self, mapping: bool, anchor: usize, tag: Option<&Cow<'_, Tag>>, line: usize) -> Result<(), String> {

@@ -198,6 +198,7 @@ impl Context<'_> {
 }
 
 fn too_large(size: usize, limit: usize) -> String {
+    metrics::counter!("tidegate_limits_exceeded_total", "limit" => "object_size").increment(1);
     format!(
         "it has {size} bytes as JSON, and no object may have more than {limit}; make it smaller, or raise `max_object_size` of the source"
     )

@@ -136,6 +136,7 @@ impl Registrar {
             serving: Serving::Nothing,
         };
         if shared.problems.set(&scope(source), id, problem.clone()) {
+            metrics::counter!("tidegate_limits_exceeded_total", "limit" => "watches").increment(excess.len() as u64);
             tracing::warn!(%source, reason = problem.reason, "too many types were discovered");
         }
     }

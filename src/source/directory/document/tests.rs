@@ -112,7 +112,8 @@ fn wrong_metadata_is_reported_with_the_object_it_belongs_to() {
 #[test]
 fn an_object_that_is_too_large_is_named() {
     let text = format!("{HEAD}metadata: {{name: a}}\nspec: {{text: {}}}\n", "x".repeat(LIMIT));
-    assert_eq!(yaml(&text), ["1: dir:default/a: : the object has 685 bytes, more than the limit of 600"]);
+    let reason = "the object has 685 bytes, more than the limit of 600; make it smaller, or raise limits.object_size";
+    assert_eq!(yaml(&text), [format!("1: dir:default/a: : {reason}")]);
 }
 
 #[test]

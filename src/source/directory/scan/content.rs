@@ -45,7 +45,11 @@ impl Scan {
                 updates.insert(name_of(root, &path), Update::Unreadable(reason));
                 self.known.insert(path, Known { stamp: read.stamp, hash: Some(0) });
             } else if read.stamp.len() > limit {
-                let reason = format!("has {} bytes, more than the limit of {limit}; split it", read.stamp.len());
+                metrics::counter!("tidegate_limits_exceeded_total", "limit" => "file_size").increment(1);
+                let reason = format!(
+                    "has {} bytes, more than the limit of {limit}; split it, or raise limits.file_size",
+                    read.stamp.len()
+                );
                 let whole = vec![Placed { line: 1, document: document::refused(reason) }];
                 updates.insert(name_of(root, &path), Update::Content(whole));
                 self.known.insert(path, Known { stamp: read.stamp, hash: Some(0) });
