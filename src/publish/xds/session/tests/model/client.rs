@@ -17,6 +17,8 @@ const ORDER: [Kind; Kind::COUNT] =
 #[derive(Clone, Debug)]
 pub struct Request {
     pub kind: Kind,
+    /// How many the client had written before.
+    pub number: u64,
     /// Delta.
     pub subscribe: Vec<String>,
     pub unsubscribe: Vec<String>,
@@ -40,6 +42,10 @@ pub struct Client {
     pub wants: [Wants; Kind::COUNT],
     pub unread: VecDeque<Told>,
     pub unsent: VecDeque<Request>,
+    /// How many requests it has written.
+    written: u64,
+    /// How many it had written when it took in what it has.
+    taken: BTreeMap<Key, u64>,
     /// Nonce of the latest response that was read, by type.
     nonces: [String; Kind::COUNT],
     versions: [String; Kind::COUNT],
@@ -57,6 +63,8 @@ impl Client {
             wants: Default::default(),
             unread: VecDeque::new(),
             unsent: VecDeque::new(),
+            written: 0,
+            taken: BTreeMap::new(),
             nonces: Default::default(),
             versions: Default::default(),
             withheld: None,
@@ -117,9 +125,11 @@ impl Client {
         }
     }
 
-    fn request(&self, kind: Kind) -> Request {
+    fn request(&mut self, kind: Kind) -> Request {
+        self.written += 1;
         Request {
             kind,
+            number: self.written,
             subscribe: vec![],
             unsubscribe: vec![],
             names: vec![],
@@ -186,6 +196,14 @@ impl Client {
         }
     }
 
+    /// Forgets what it let go of with a request; not what it took in since, having asked for it again.
+    pub fn let_go(&mut self, kind: Kind, number: u64, unwanted: impl Fn(&str) -> bool) {
+        let taken = std::mem::take(&mut self.taken);
+        let before = |name: &str| taken.get(&(kind, name.to_owned())).is_none_or(|taken| *taken < number);
+        self.forget(kind, |name| unwanted(name) && before(name));
+        self.taken = taken;
+    }
+
     /// Forgets resources, and with a table its virtual hosts.
     pub fn forget(&mut self, kind: Kind, unwanted: impl Fn(&str) -> bool) {
         self.has.retain(|(of, name), _| *of != kind || !unwanted(name));
@@ -236,6 +254,8 @@ impl Client {
     /// Nothing more comes for clusters that wait: after its own timeout a client goes on without.
     pub fn release(&mut self) {
         if let Some((mut answer, _)) = self.withheld.take_if(|(_, waits)| waits.is_empty()) {
+            self.written += 1;
+            answer.number = self.written;
             if self.inline {
                 answer.names = self.wants(answer.kind).list();
             }
@@ -268,6 +288,7 @@ impl Client {
                 if kind == Kind::Cluster && self.natural && before.get(&(kind, name.clone())) != Some(content) {
                     waits.insert(name.clone());
                 }
+                self.taken.insert((kind, name.clone()), self.written);
                 self.has.insert((kind, name.clone()), (content.clone(), version.clone()));
             }
         }

@@ -165,9 +165,7 @@ impl Oracle {
                 }
             }
             let wants = self.heard[kind as usize].clone();
-            // What it asked for again meanwhile it may have from a response that it read since.
-            let own = client.wants(kind).clone();
-            client.forget(kind, |name| !wants.wants(name) && !own.wants(name));
+            client.let_go(kind, request.number, |name| !wants.wants(name));
         } else {
             wants.delta(kind, &request.subscribe, &request.unsubscribe);
             self.hear_delta(request, first, &before, time);
