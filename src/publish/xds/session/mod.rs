@@ -318,8 +318,13 @@ impl Session {
             Kind::Endpoints if !self.state(Kind::Cluster).pending.contains_key(name) => {
                 self.warming.remove(name);
             }
-            // Envoy asks for virtual hosts once and never again, whatever tables come later.
-            Kind::RouteConfig if !self.view.inline && self.state(Kind::VirtualHost).wildcard => {
+            // Envoy asks for virtual hosts once and never again, whatever tables come later. It may have given the table up
+            // before it confirmed it.
+            Kind::RouteConfig
+                if !self.view.inline
+                    && self.state(Kind::VirtualHost).wildcard
+                    && self.state(kind).known.contains_key(name) =>
+            {
                 for host in cache.hosts_of(name) {
                     // Not of those that it may not see: even a name is none of its business.
                     let seen = cache.get(Kind::VirtualHost, host, &self.view).is_some();

@@ -45,6 +45,18 @@ fn a_name_is_asked_for_beside_the_wildcard_of_an_empty_list() {
     assert!(rig.apply(Update::to(3).service("c", &[])).is_empty(), "the name alone is left");
 }
 
+/// Found by the model: seed 801496.
+#[test]
+fn a_table_that_was_given_up_before_it_was_confirmed_brings_no_virtual_hosts() {
+    let mut rig = Rig::delta();
+    let table = mk_table(8080);
+    rig.apply(Update::to(1).listener(mk_http_listener(8080, &["public"])));
+    let tables = only(rig.subscribe(Kind::RouteConfig, &[&*table]));
+    rig.subscribe(Kind::VirtualHost, &["*"]);
+    rig.unsubscribe(Kind::RouteConfig, &[&*table]);
+    assert!(rig.ack(&tables).is_empty(), "it would drop them, and remember their versions");
+}
+
 #[test]
 fn a_star_is_a_wildcard_beside_names() {
     let mut rig = Rig::delta();
