@@ -97,7 +97,7 @@ async fn a_server_that_cannot_be_reached_is_tried_again() {
 
 #[tokio::test]
 async fn a_server_that_went_back_in_time_is_listed_anew() {
-    let rig = Rig::with(|options| options.quiet = Duration::from_millis(20)).await;
+    let rig = Rig::with(|options| options.settle = Duration::from_millis(20)).await;
     let watch = rig.server.then_watch();
     rig.server.then(Reply::new(200, page("40", "more", &[&thing("a", "3")])));
     let (words, error) = rig.open(Some("50")).end().await;
@@ -122,8 +122,8 @@ const SOON: Duration = Duration::from_millis(20);
 const LATE: Duration = Duration::from_secs(1);
 
 /// One that has told of a change, and whose watch has ended since.
-async fn mk_changed(change: &str, quiet: Duration) -> Rig {
-    let rig = Rig::with(|options| (options.streaming_lists, options.quiet) = (false, quiet)).await;
+async fn mk_changed(change: &str, settle: Duration) -> Rig {
+    let rig = Rig::with(|options| (options.streaming_lists, options.settle) = (false, settle)).await;
     rig.server.then_list("10", &[&thing("a", "3"), &thing("b", "5")]);
     rig.server.then(Reply::new(200, event(change, &thing("b", "12"))));
     rig.open(None).end().await;
@@ -203,7 +203,7 @@ async fn the_newest_of_an_earlier_run_is_known_by_the_next() {
         let decoder = Decoder::new("c".into(), things());
         Arc::new(decoder.decode(thing("b", "12")).unwrap())
     };
-    let rig = Rig::on(before.server, |options| options.quiet = Duration::from_millis(20));
+    let rig = Rig::on(before.server, |options| options.settle = Duration::from_millis(20));
     rig.source.restored(&things(), &[object]);
     let _watch = rig.server.then_watch();
     rig.server.then_list("41", &[&thing("b", "5")]);
@@ -213,7 +213,7 @@ async fn the_newest_of_an_earlier_run_is_known_by_the_next() {
 
 #[tokio::test]
 async fn a_quiet_server_that_is_where_it_should_be_is_believed() {
-    let rig = Rig::with(|options| options.quiet = Duration::from_millis(20)).await;
+    let rig = Rig::with(|options| options.settle = Duration::from_millis(20)).await;
     let watch = rig.server.then_watch();
     rig.server.then(Reply::new(200, page("60", "", &[])));
     let mut told = rig.open(Some("50"));

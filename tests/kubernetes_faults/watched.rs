@@ -89,7 +89,7 @@ pub fn mk_options(name: &str, kubeconfig: &Path) -> Options {
     options.connect_timeout = Duration::from_secs(2);
     options.response_timeout = Duration::from_secs(5);
     options.bookmark_deadline = Duration::from_secs(5);
-    options.quiet = Duration::from_secs(1);
+    options.settle = Duration::from_secs(1);
     options.silence_grace = Duration::from_secs(1);
     options.ping_interval = Duration::from_secs(1);
     options.ping_timeout = Duration::from_secs(1);

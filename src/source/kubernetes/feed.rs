@@ -192,7 +192,7 @@ impl Feed {
             silent_at: now + silence,
             silence,
             bookmark_by: bookmark.map(|deadline| now + deadline),
-            settled_at: bookmark.is_none().then(|| now + options.quiet),
+            settled_at: bookmark.is_none().then(|| now + options.settle),
             _place: place,
         });
     }
@@ -244,7 +244,7 @@ impl Feed {
                         self.probe = None;
                         let event = probed(position, &mut self.tracker);
                         if self.tracker.is_missed() {
-                            watch.settled_at = Some(clock.now() + self.shared.options.quiet);
+                            watch.settled_at = Some(clock.now() + self.shared.options.settle);
                         }
                         vec![event]
                     }

@@ -34,8 +34,9 @@ pub struct Options {
     pub max_object: usize,
     /// How much longer than its timeout a watch may be silent.
     pub silence_grace: Duration,
-    /// How long a resumed watch may be silent before the server is asked where it is.
-    pub quiet: Duration,
+    /// How long after a watch was resumed the server is asked where it is, and whether it has what it had; and, if
+    /// something is missing, how long after that it is taken for lost.
+    pub settle: Duration,
     /// How often a connection is asked whether it is still there.
     pub ping_interval: Duration,
     /// How long the answer may take; with the interval, when a half-open connection is given up at the latest.
@@ -75,7 +76,7 @@ impl Options {
             bookmark_deadline: Duration::from_secs(60),
             max_object: 8 << 20,
             silence_grace: Duration::from_secs(30),
-            quiet: Duration::from_secs(10),
+            settle: Duration::from_secs(10),
             ping_interval: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(10),
             credentials_interval: Duration::from_secs(30),
