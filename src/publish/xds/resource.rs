@@ -117,9 +117,14 @@ impl Resource {
         self.verdict.accepted.load(Ordering::Relaxed)
     }
 
+    /// Whether any client has rejected it when it stood alone.
+    pub fn is_rejected(&self) -> bool {
+        self.verdict.rejected.load(Ordering::Relaxed)
+    }
+
     /// Whether clients have accepted it and none has rejected it.
     pub fn is_undisputed(&self) -> bool {
-        self.is_accepted() && !self.verdict.rejected.load(Ordering::Relaxed)
+        self.is_accepted() && !self.is_rejected()
     }
 
     /// The encoded message.

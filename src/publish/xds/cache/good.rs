@@ -90,10 +90,11 @@ impl Cache {
         }
     }
 
-    /// Clusters that went lately and that a client with this view may still have, since somebody has accepted them.
+    /// Clusters that went lately and that a client with this view may still have, since somebody has accepted them, or
+    /// nobody rejected them: the answer may have been lost with the stream.
     pub fn departed(&self, view: &View) -> Vec<Arc<Resource>> {
         let all = self.departed.order.iter().filter_map(|name| self.departed.clusters.get(name));
-        let all = all.filter(|gone| gone.cluster.is_accepted());
+        let all = all.filter(|gone| gone.cluster.is_accepted() || !gone.cluster.is_rejected());
         let seen = all.filter(|gone| view.scope.sees(&gone.cluster.gateways));
         let gone = seen.filter(|gone| self.get(Kind::Cluster, &gone.cluster.name, view).is_none());
         gone.map(|gone| gone.cluster.clone()).collect()

@@ -168,6 +168,28 @@ fn a_cluster_stays_for_a_table_that_nobody_knows_until_the_client_gives_it_up() 
     assert_eq!((clusters.kind, added(&clusters)), (Kind::Cluster, vec![]));
 }
 
+/// Found by the model: seed 858121.
+#[test]
+fn a_cluster_that_went_before_anybody_could_confirm_it_is_kept_too_for_a_client_that_comes_back() {
+    let mut rig = Rig::sotw();
+    rig.apply(Update::to(1).service("a", &[]));
+    let sent = only(rig.subscribe(Kind::Cluster, &[]));
+    assert_eq!(added(&sent), [A]);
+    rig.reconnect();
+    rig.apply_unseen(Update::to(2).no_service("a"));
+    let back = || DiscoveryRequest { version_info: "1".to_owned(), ..DiscoveryRequest::default() };
+    assert_eq!(added(&only(rig.request(Kind::Cluster, back()))), [A], "its answer was lost with the stream");
+
+    // Who rejected it has not got it.
+    let mut rig = Rig::sotw();
+    rig.apply(Update::to(1).service("a", &[]));
+    let sent = rig.subscribe(Kind::Cluster, &[]);
+    rig.settle_unless(sent, |_| true);
+    rig.reconnect();
+    rig.apply_unseen(Update::to(2).no_service("a"));
+    assert_eq!(added(&only(rig.request(Kind::Cluster, back()))), [""; 0]);
+}
+
 /// Found by the model: seed 733927.
 #[test]
 fn an_empty_list_means_everything_only_as_long_as_nothing_was_named_be_it_the_star_or_in_a_late_request() {
