@@ -42,10 +42,10 @@ impl Session {
         for kind in Kind::ALL {
             let state = self.state(kind);
             if state.requested && state.in_flight.is_none() {
-                let unsent = state.unsent();
+                let awaited = state.awaited();
                 self.fill(cache, kind);
                 let state = self.state(kind);
-                if state.in_flight.is_none() && state.unsent() < unsent && self.anything_lingers() {
+                if state.in_flight.is_none() && state.awaited() < awaited && self.anything_lingers() {
                     // Not in this pass, in which the types are sent in their order.
                     self.again = Some(now);
                 }

@@ -139,9 +139,10 @@ impl TypeState {
         self.pending.remove(name);
     }
 
-    /// How many names there are that may have to be sent, or may turn out to be nothing.
-    pub fn unsent(&self) -> usize {
-        self.pending.len() + self.suspects.iter().map(Vec::len).sum::<usize>() + self.restores.len()
+    /// How many names others may wait for: that have to be sent, or may turn out to be nothing, or to stay for now.
+    pub fn awaited(&self) -> usize {
+        let pending = self.pending.values().filter(|pending| !pending.lingers).count();
+        pending + self.suspects.iter().map(Vec::len).sum::<usize>() + self.restores.len()
     }
 
     /// Whether the client was told that there is none, and has not answered.

@@ -236,6 +236,24 @@ fn a_cluster_goes_with_a_route_that_the_client_never_had() {
     assert_eq!(rig.session.deadline(), None);
 }
 
+/// Found by the model: seed 866351.
+#[test]
+fn a_cluster_goes_though_a_host_turns_out_to_stay_for_a_listener_that_drains() {
+    let mut rig = mk_settled();
+    let cluster = rig.apply(Update::to(2).service("b", &[]));
+    rig.settle(cluster);
+    let hosts = only(rig.apply(Update::to(3).host(mk_host(&mk_table(8080), "b.example.com", []))));
+    let mut moved = mk_http_listener(8080, &["public"]);
+    moved.chains[0].route_config = mk_table(8081);
+    let listener = only(rig.apply(Update::to(4).no_service("b").listener(moved)));
+    assert_eq!(listener.kind, Kind::Listener);
+    assert!(rig.nack(&listener, "bad").is_empty(), "its table stays, and the sentinel of that");
+    assert!(rig.ack(&hosts).is_empty(), "nothing is to be said of the sentinel, so no answer will come of it");
+    assert_eq!(rig.session.deadline(), Some(rig.now), "it looks again by itself");
+    let removal = only(rig.pass(Duration::ZERO));
+    assert_eq!((removal.kind, removed(&removal)), (Kind::Cluster, vec![B]));
+}
+
 #[test]
 fn what_others_accepted_once_is_not_given_to_a_client_if_it_leads_to_a_cluster_that_went() {
     for (service_goes, given) in [(true, 0), (false, 1)] {
