@@ -295,7 +295,7 @@ impl Watch {
         }
         if self.settled_at.is_some_and(|at| at <= now) {
             self.settled_at = None;
-            events.push(tracker.look_again().map_or_else(Event::Lost, |()| Event::Settled));
+            events.push(tracker.explained().map_or_else(Event::Lost, |()| Event::Settled));
         }
         events
     }

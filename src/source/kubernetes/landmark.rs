@@ -2,7 +2,7 @@
 //! somebody looks, since it writes on its own; then no position tells that its history is another. What it has of the
 //! newest object that was told of does: if anything of the type was done since the backup, this was.
 //!
-//! Law: what nobody can be sure of is looked at twice, since what is missing may just have been deleted.
+//! Law: what is missing counts as lost only if there was time to tell that it was deleted.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -125,6 +125,9 @@ impl Tracker {
             SourceEvent::InitKeep(_) => {}
             SourceEvent::InitDone(_) => (self.complete, self.deleted) = (true, None),
             SourceEvent::Apply(object) => {
+                // It was deleted and made anew.
+                let again = self.before.as_mut().filter(|before| before.landmark.key() == object.key());
+                again.into_iter().for_each(|before| before.missed = false);
                 if is_newer(object, None) {
                     self.newest = Some(Landmark::Held(object.clone()));
                 }
@@ -146,7 +149,7 @@ impl Tracker {
         match verdict {
             Verdict::Same => self.before = None,
             Verdict::Other(reason) => return Err(reason),
-            Verdict::Missing if self.is_missed() => return self.look_again(),
+            Verdict::Missing if self.is_missed() => return self.explained(),
             Verdict::Missing => self.before.iter_mut().for_each(|before| before.missed = true),
         }
         Ok(())
@@ -157,8 +160,8 @@ impl Tracker {
         self.before.as_ref().is_some_and(|before| before.missed)
     }
 
-    /// There was time to tell why something is missing.
-    pub fn look_again(&self) -> Result<(), String> {
+    /// There was time to tell why something is missing. If nobody has, says what is lost.
+    pub fn explained(&self) -> Result<(), String> {
         match &self.before {
             Some(before) if before.missed => Err(format!("{}, which was there, is missing", before.landmark.key())),
             _ => Ok(()),

@@ -199,7 +199,9 @@ impl Source for KubernetesSource {
     }
 
     fn unwatched(&self, resource_type: &ResourceType) {
-        self.shared.memory(resource_type).quarantine.forget();
+        let memory = self.shared.memory(resource_type);
+        memory.quarantine.forget();
+        memory.forget_landmarks();
     }
 
     fn arrival(&self, resource_type: &ResourceType) -> BoxFuture<'static, ()> {

@@ -131,6 +131,11 @@ impl Memory {
         }
     }
 
+    /// Nothing is held any more by which a server could be known again.
+    pub fn forget_landmarks(&self) {
+        self.landmarks.lock().clear();
+    }
+
     /// From now on the type is read in another version, or in its own.
     pub fn read_as(&self, version: Option<Name>) {
         self.standing.send_if_modified(|standing| std::mem::replace(&mut standing.version, version.clone()) != version);
