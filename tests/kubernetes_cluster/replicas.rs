@@ -6,7 +6,7 @@ use futures::future::join_all;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::audit::{Audit, transitions, writes_without_lease};
+use crate::audit::{Audit, Write, transitions, writes_without_lease};
 use crate::rig::{Corner, Replica, ReplicaOptions, is_accepted};
 use crate::support::api::Api;
 use crate::support::cluster::{Cluster, ClusterOptions};
@@ -132,6 +132,16 @@ impl<'a> Pair<'a> {
         ended.elapsed()
     }
 
+    /// Whatever was written, once there are so many statuses of routes: a write can be read before it is logged.
+    async fn all_writes(&self, count: usize) -> Vec<Write> {
+        let attempt = || {
+            let writes = self.audit.writes(&self.corner.name);
+            let found = statuses(&writes);
+            std::future::ready(if found < count { Err(found) } else { Ok(writes) })
+        };
+        eventually(&format!("{count} statuses are in the audit log"), PATIENCE, attempt).await
+    }
+
     async fn live(mut self, rounds: usize) -> Story {
         self.until_truthful().await;
         let mut takeovers = Vec::new();
@@ -142,10 +152,10 @@ impl<'a> Pair<'a> {
         self.change_routes(9_999).await;
         let generations = self.until_truthful().await;
 
-        let writes = self.audit.writes(&self.corner.name);
+        let writes = self.all_writes(generations).await;
         let trespassers = writes_without_lease(&writes);
         assert!(trespassers.is_empty(), "{trespassers:#?}");
-        let statuses = writes.iter().filter(|write| write.resource == "httproutes" && write.is_done()).count();
+        let statuses = statuses(&writes);
         assert_eq!(statuses, generations, "each generation is spoken of once");
         let transitions = transitions(&writes);
         assert_eq!(transitions, rounds + 1, "nobody takes over from one who is alive");
@@ -158,6 +168,11 @@ impl<'a> Pair<'a> {
         let conflicts = writes.iter().filter(|write| write.code == 409).count();
         Story { takeovers, handover, transitions, statuses, conflicts }
     }
+}
+
+/// How often the status of a route was written.
+fn statuses(writes: &[Write]) -> usize {
+    writes.iter().filter(|write| write.resource == "httproutes" && write.is_done()).count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -88,18 +88,24 @@ async fn two_shards_serve_and_tell_each_its_own_gateways_and_never_write_over_ea
         until_accepted_at(cluster, corner, &format!("at-{shard}"), &[shard]).await;
     }
     until_accepted_at(cluster, corner, "at-both", &["a", "b"]).await;
-    let written = |what: &str, name: &str| -> Vec<String> {
-        let writes = audit.writes(&corner.name).into_iter();
-        let mut users: Vec<String> =
-            writes.filter(|w| w.resource == what && w.name == name && w.is_done()).map(|w| w.user).collect();
-        users.sort();
-        users
+    // A write can be read before it is logged.
+    let written = async |what: &str, name: &str, count: usize| -> Vec<String> {
+        let attempt = || {
+            let writes = audit.writes(&corner.name).into_iter();
+            let of = writes.filter(|w| w.resource == what && w.name == name && w.is_done());
+            let mut users: Vec<String> = of.map(|w| w.user).collect();
+            users.sort();
+            std::future::ready(if users.len() < count { Err(users) } else { Ok(users) })
+        };
+        eventually(&format!("{count} statuses of {name} are in the audit log"), PATIENCE, attempt).await
     };
-    assert_eq!((written("gateways", "a"), written("gateways", "b")), (vec!["shard-a".into()], vec!["shard-b".into()]));
-    assert_eq!(written("httproutes", "at-a"), ["shard-a"]);
-    assert_eq!(written("httproutes", "at-b"), ["shard-b"]);
-    assert_eq!(written("httproutes", "at-both"), ["shard-a", "shard-b"], "each its own entry, once");
-    assert_eq!(written("gatewayclasses", &corner.name).len(), 1, "both say the same of the class, so one says it");
+    assert_eq!(written("gateways", "a", 1).await, ["shard-a"]);
+    assert_eq!(written("gateways", "b", 1).await, ["shard-b"]);
+    assert_eq!(written("httproutes", "at-a", 1).await, ["shard-a"]);
+    assert_eq!(written("httproutes", "at-b", 1).await, ["shard-b"]);
+    assert_eq!(written("httproutes", "at-both", 2).await, ["shard-a", "shard-b"], "each its own entry, once");
+    let of_class = written("gatewayclasses", &corner.name, 1).await;
+    assert_eq!(of_class.len(), 1, "both say the same of the class, so one says it");
 
     // A Gateway gets another label: it is served by the other shard, and its entries stay.
     cluster.kubectl(&["label", "gateway", "b", "-n", &corner.name, "--overwrite", "shard=a"]).await;
@@ -114,8 +120,8 @@ async fn two_shards_serve_and_tell_each_its_own_gateways_and_never_write_over_ea
     cluster.kubectl(&["delete", "gateway", "b", "-n", &corner.name]).await;
     until_accepted_at(cluster, corner, "at-both", &["a"]).await;
     until_accepted_at(cluster, corner, "at-b", &[]).await;
-    let by_a = written("httproutes", "at-b").iter().filter(|user| *user == "shard-a").count();
-    let total = written("httproutes", "at-both").len();
+    let by_a = written("httproutes", "at-b", 0).await.iter().filter(|user| *user == "shard-a").count();
+    let total = written("httproutes", "at-both", 0).await.len();
     println!("{by_a} writes of shard-a to the route of the other, {total} to the one of both");
     for replica in replicas.values() {
         assert_eq!(replica.problems().await, Vec::<Value>::new());
