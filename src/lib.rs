@@ -7,6 +7,9 @@ extern crate self as tidegate;
 /// The config file: sections, validation, JSON Schema, hot reload.
 pub mod config;
 
+/// What is refused for being too much, counted.
+pub mod limit;
+
 /// Where objects come from: a directory of manifests, a Kubernetes cluster.
 pub mod source;
 

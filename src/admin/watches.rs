@@ -16,6 +16,7 @@ use tidegate_actors::problem::{Problem, Problems, Serving};
 
 use super::state::Catalogue;
 use crate::config::{NotAllowed, WatchedType, Watches};
+use crate::limit::Limit;
 
 /// The file under `data_dir` that run-time watches are kept in.
 pub const FILE_NAME: &str = "watches.json";
@@ -201,7 +202,7 @@ impl WatchRegistry {
         }
         let requested = self.list().iter().filter(|watch| watch.origin == Origin::Request).count();
         if requested >= self.inner.limit {
-            metrics::counter!("tidegate_limits_exceeded_total", "limit" => "watches").increment(1);
+            Limit::Watches.exceeded(1);
             return Err(WatchError::TooMany { limit: self.inner.limit });
         }
         let resource = watched.resource.clone();

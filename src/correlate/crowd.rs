@@ -16,6 +16,7 @@ use super::settings::Settings;
 use super::socket::{ListenerKey, gateway_id};
 use super::status::{Condition, ObjectStatus, RouteStatus, Status, Truth, condition, reason};
 use super::{unreadable, virtual_host};
+use crate::limit::Limit;
 use crate::model::{Precedence, Route, Seq, VirtualHost, VirtualHostId};
 use crate::resource::types;
 
@@ -86,10 +87,7 @@ pub(super) fn crowds(
         }
         let attached = listeners.iter().flat_map(|listener| ctx.fetch_by(routes.attached, listener));
         let attached: Vec<Seniority> = attached.map(|((_, route), created)| (*created, route)).collect();
-        let beyond = beyond(limit, attached);
-        let count = metrics::counter!("tidegate_limits_exceeded_total", "limit" => "routes_per_gateway");
-        count.increment(beyond.len() as u64);
-        beyond.into_iter().map(|route| ((route, key.clone()), ())).collect()
+        beyond(limit, attached).into_iter().map(|route| ((route, key.clone()), ())).collect()
     });
     let by_route = graph
         .group("gateways without room", refused, |(route, gateway), ()| (route.clone(), gateway.clone(), Arc::new(())));
@@ -101,6 +99,8 @@ pub(super) fn crowds(
             reason: message(limit, gateway),
             serving: Serving::Nothing,
         };
+        // Where it is told: that a Gateway is looked at again for another of its routes is no further refusal.
+        Limit::RoutesPerGateway.exceeded(gateways.len());
         gateways.iter().map(problem).collect()
     });
     let statuses = graph.correlate("statuses without room", by_route, move |ctx, key, gateways| {

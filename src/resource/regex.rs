@@ -6,6 +6,8 @@
 use regex_automata::nfa::thompson::{self, WhichCaptures};
 use regex_syntax::ast::{self, Ast};
 
+use crate::limit::Limit;
+
 /// The most states that the compiled expression may have here.
 const MAX_STATES: usize = 2_000;
 
@@ -37,7 +39,7 @@ pub fn check(pattern: &str) -> Result<(), String> {
         // Bytes, so that a repetition of a repetition is stopped before it has used all memory.
         .nfa_size_limit(Some(MAX_STATES * 256));
     let too_large = || {
-        metrics::counter!("tidegate_limits_exceeded_total", "limit" => "regex_program_size").increment(1);
+        Limit::RegexProgramSize.exceeded(1);
         format!("is too large: compiled it has more than {MAX_STATES} states; make it simpler")
     };
     let nfa = thompson::Compiler::new().configure(config).build_from_hir(&hir).map_err(|_| too_large())?;

@@ -34,6 +34,14 @@ fn mk_route(name: &str, expression: &str) -> String {
     )
 }
 
+async fn until_listening(admin: SocketAddr) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while let Err(error) = std::net::TcpStream::connect(admin) {
+        assert!(Instant::now() < deadline, "nobody listens at {admin}: {error}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Asks until everything of it is in the answer.
 async fn until_said(admin: SocketAddr, path: &str, wanted: &[&str]) {
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -62,9 +70,7 @@ async fn whatever_is_refused_for_a_limit_is_named_and_counted() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     let _running = Running(command.args(["run", "--config", &path, "--log-level", "error"]).spawn().unwrap());
     let admin = SocketAddr::from(([127, 0, 0, 1], admin));
-    while std::net::TcpStream::connect(admin).is_err() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_listening(admin).await;
 
     let watch = json!({"resource": "widgets.example.com/v1", "kind": "Widget", "scope": "Namespaced"});
     let refused = http::send(admin, "POST", "/api/v1/watches", Some(TOKEN), Some(watch)).await;

@@ -25,6 +25,7 @@ use axum::routing::{MethodFilter, MethodRouter};
 use super::answer::Failure;
 use super::guard::{Hosts, check_host, check_token, deadline};
 use super::state::AdminState;
+use crate::limit::Limit;
 
 /// A path with the methods that it takes; what serves it, and what is said of it, are one.
 struct Route {
@@ -116,7 +117,7 @@ async fn wrong_method(method: Method, uri: Uri) -> Failure {
 impl From<JsonRejection> for Failure {
     fn from(rejection: JsonRejection) -> Self {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            metrics::counter!("tidegate_limits_exceeded_total", "limit" => "request_size").increment(1);
+            Limit::RequestSize.exceeded(1);
             return Self::new(rejection.status(), "the request is larger than `limits.request_size` allows");
         }
         Self::new(rejection.status(), rejection.body_text())

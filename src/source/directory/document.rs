@@ -18,6 +18,7 @@ use super::kit::{Kit, Known};
 use super::position::Positions;
 use super::split::{self, Inherited, Piece, Text};
 use super::yaml;
+use crate::limit::Limit;
 use crate::source::schema::FieldError;
 
 /// What one piece of a file turned out to be.
@@ -233,7 +234,7 @@ fn part(raw: &str, inherited: Option<Inherited<'_>>, kit: &Kit, lines: &dyn Fn(&
 fn object(raw: &str, known: &Known, kit: &Kit, lines: &dyn Fn(&str) -> usize) -> Part {
     let entry = &known.entry;
     if raw.len() > kit.max_object {
-        metrics::counter!("tidegate_limits_exceeded_total", "limit" => "object_size").increment(1);
+        Limit::ObjectSize.exceeded(1);
         let reason = format!(
             "the object has {} bytes, more than the limit of {}; make it smaller, or raise limits.object_size",
             raw.len(),

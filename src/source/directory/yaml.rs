@@ -18,6 +18,7 @@ use tidegate_actors::Set;
 use self::merge::merge_sources;
 use self::tag::{Kind, write_scalar};
 use super::{keys, scalar};
+use crate::limit::Limit;
 
 /// Why a document is not usable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,7 +173,7 @@ impl Writer {
         if self.out.len() <= self.limit {
             return Ok(());
         }
-        metrics::counter!("tidegate_limits_exceeded_total", "limit" => "object_size").increment(1);
+        Limit::ObjectSize.exceeded(1);
         Err(format!(
             "the document, its aliases expanded, is larger than {} bytes; make it smaller, or raise limits.object_size",
             self.limit

@@ -13,6 +13,7 @@ use super::frame::{Frame, read};
 use super::identity::Identity;
 use super::machine::Event;
 use super::quarantine::Named;
+use crate::limit::Limit;
 
 /// Within so much of an object stands who it is.
 const MAX_HEAD: usize = 64 << 10;
@@ -198,7 +199,7 @@ impl Context<'_> {
 }
 
 fn too_large(size: usize, limit: usize) -> String {
-    metrics::counter!("tidegate_limits_exceeded_total", "limit" => "object_size").increment(1);
+    Limit::ObjectSize.exceeded(1);
     format!(
         "it has {size} bytes as JSON, and no object may have more than {limit}; make it smaller, or raise `max_object_size` of the source"
     )

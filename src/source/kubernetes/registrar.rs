@@ -16,6 +16,7 @@ use super::definition::TypeName;
 use super::discovered::Discovered;
 use super::quarantine::scope;
 use super::shared::Shared;
+use crate::limit::Limit;
 
 /// How many types a problem names.
 const MAX_NAMED: usize = 10;
@@ -136,7 +137,7 @@ impl Registrar {
             serving: Serving::Nothing,
         };
         if shared.problems.set(&scope(source), id, problem.clone()) {
-            metrics::counter!("tidegate_limits_exceeded_total", "limit" => "watches").increment(excess.len() as u64);
+            Limit::Watches.exceeded(excess.len());
             tracing::warn!(%source, reason = problem.reason, "too many types were discovered");
         }
     }

@@ -8,6 +8,7 @@ use tidegate_actors::id::Name;
 use tokio::time::Instant;
 
 use super::{Known, Read, Scan, Todo, Wait};
+use crate::limit::Limit;
 use crate::source::directory::document::{self, Body};
 use crate::source::directory::ledger::{Placed, Update};
 use crate::source::directory::reader::{self, Job};
@@ -45,7 +46,7 @@ impl Scan {
                 updates.insert(name_of(root, &path), Update::Unreadable(reason));
                 self.known.insert(path, Known { stamp: read.stamp, hash: Some(0) });
             } else if read.stamp.len() > limit {
-                metrics::counter!("tidegate_limits_exceeded_total", "limit" => "file_size").increment(1);
+                Limit::FileSize.exceeded(1);
                 let reason = format!(
                     "has {} bytes, more than the limit of {limit}; split it, or raise limits.file_size",
                     read.stamp.len()
