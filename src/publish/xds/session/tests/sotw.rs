@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
+use tidegate_actors::id::Name;
 
 use super::rig::{Rig, added, kinds, only};
 use crate::publish::xds::kind::Kind;
+use crate::publish::xds::session::Response;
 use crate::publish::xds::testing::*;
 
 const A: &str = "test/apps/a/80";
@@ -14,6 +16,24 @@ const B: &str = "test/apps/b/80";
 fn mk_request(nonce: &str, names: &[&str]) -> DiscoveryRequest {
     let resource_names = names.iter().map(ToString::to_string).collect();
     DiscoveryRequest { response_nonce: nonce.to_owned(), resource_names, ..DiscoveryRequest::default() }
+}
+
+/// A client is away that has accepted a cluster, and nothing else; a table (named too) has a route to it.
+fn mk_away() -> (Rig, Name) {
+    let mut rig = Rig::sotw();
+    let table = mk_table(8080);
+    let host = mk_host(&table, "a.example.com", [mk_route_to("a")]);
+    rig.apply(Update::to(1).service("a", &[]).listener(mk_http_listener(8080, &["public"])).host(host));
+    let accepted = rig.subscribe(Kind::Cluster, &[]);
+    rig.settle(accepted);
+    rig.reconnect();
+    (rig, table)
+}
+
+/// It asks again for all clusters, as one that has some; what it is answered.
+fn come_back(rig: &mut Rig) -> Response {
+    let request = DiscoveryRequest { version_info: "1".to_owned(), ..DiscoveryRequest::default() };
+    only(rig.request(Kind::Cluster, request))
 }
 
 #[test]
@@ -129,8 +149,7 @@ fn a_client_that_comes_back_keeps_clusters_that_went_until_its_routes_are_new() 
     }
     rig.reconnect();
     rig.apply_unseen(Update::to(2).no_service("a").service("b", &[]).host(mk_host(&table, "a.example.com", [])));
-    let back = DiscoveryRequest { version_info: "1".to_owned(), ..DiscoveryRequest::default() };
-    let clusters = only(rig.request(Kind::Cluster, back));
+    let clusters = come_back(&mut rig);
     assert_eq!(added(&clusters), [A, B], "its routes lead to what is not there any more");
     assert!(rig.ack(&clusters).is_empty());
     let mut last = Vec::new();
@@ -145,16 +164,9 @@ fn a_client_that_comes_back_keeps_clusters_that_went_until_its_routes_are_new() 
 /// Found by the model: seed 474431.
 #[test]
 fn a_cluster_stays_for_a_table_that_nobody_knows_until_the_client_gives_it_up() {
-    let mut rig = Rig::sotw();
-    let table = mk_table(8080);
-    let host = mk_host(&table, "a.example.com", [mk_route_to("a")]);
-    rig.apply(Update::to(1).service("a", &[]).listener(mk_http_listener(8080, &["public"])).host(host));
-    let accepted = rig.subscribe(Kind::Cluster, &[]);
-    rig.settle(accepted);
-    rig.reconnect();
+    let (mut rig, table) = mk_away();
     rig.apply_unseen(Update::to(2).no_service("a").host(mk_host(&table, "a.example.com", [])));
-    let back = DiscoveryRequest { version_info: "1".to_owned(), ..DiscoveryRequest::default() };
-    let clusters = only(rig.request(Kind::Cluster, back));
+    let clusters = come_back(&mut rig);
     assert!(rig.ack(&clusters).is_empty());
     let listeners = rig.subscribe(Kind::Listener, &[]);
     rig.settle(listeners);
@@ -177,8 +189,7 @@ fn a_cluster_that_went_before_anybody_could_confirm_it_is_kept_too_for_a_client_
     assert_eq!(added(&sent), [A]);
     rig.reconnect();
     rig.apply_unseen(Update::to(2).no_service("a"));
-    let back = || DiscoveryRequest { version_info: "1".to_owned(), ..DiscoveryRequest::default() };
-    assert_eq!(added(&only(rig.request(Kind::Cluster, back()))), [A], "its answer was lost with the stream");
+    assert_eq!(added(&come_back(&mut rig)), [A], "its answer was lost with the stream");
 
     // Who rejected it has not got it.
     let mut rig = Rig::sotw();
@@ -187,7 +198,7 @@ fn a_cluster_that_went_before_anybody_could_confirm_it_is_kept_too_for_a_client_
     rig.settle_unless(sent, |_| true);
     rig.reconnect();
     rig.apply_unseen(Update::to(2).no_service("a"));
-    assert_eq!(added(&only(rig.request(Kind::Cluster, back()))), [""; 0]);
+    assert_eq!(added(&come_back(&mut rig)), [""; 0]);
 }
 
 /// Found by the model: seed 733927.
@@ -213,15 +224,8 @@ fn an_empty_list_means_everything_only_as_long_as_nothing_was_named_be_it_the_st
 /// Found by the model: seed 672334.
 #[test]
 fn a_cluster_stays_until_a_client_that_came_back_has_accepted_that_there_is_no_listener_any_more() {
-    let mut rig = Rig::sotw();
-    let table = mk_table(8080);
-    let host = mk_host(&table, "a.example.com", [mk_route_to("a")]);
-    rig.apply(Update::to(1).service("a", &[]).listener(mk_http_listener(8080, &["public"])).host(host));
-    let accepted = rig.subscribe(Kind::Cluster, &[]);
-    rig.settle(accepted);
-    rig.reconnect();
-    let back = DiscoveryRequest { version_info: "1".to_owned(), ..DiscoveryRequest::default() };
-    let clusters = only(rig.request(Kind::Cluster, back));
+    let (mut rig, table) = mk_away();
+    let clusters = come_back(&mut rig);
     rig.apply(Update::to(2).no_service("a").no_listener(8080).no_host(&table, "a.example.com"));
     let listeners = only(rig.subscribe(Kind::Listener, &[]));
     assert!(listeners.resources.is_empty());
@@ -241,8 +245,7 @@ fn routes_wait_for_a_cluster_that_was_recalled_and_is_back_since_the_client_may_
     rig.settle(accepted_by_another);
     rig.reconnect();
     rig.apply_unseen(Update::to(2).no_service("a"));
-    let back = DiscoveryRequest { version_info: "1".to_owned(), ..DiscoveryRequest::default() };
-    let clusters = only(rig.request(Kind::Cluster, back));
+    let clusters = come_back(&mut rig);
     assert_eq!(added(&clusters), [A]);
     let host = mk_host(&table, "a.example.com", [mk_route_to("a")]);
     assert!(rig.apply(Update::to(3).service("a", &["10.0.0.1:80".parse().unwrap()]).host(host)).is_empty());
@@ -267,7 +270,6 @@ fn a_cluster_that_was_back_for_a_moment_in_which_nobody_saw_it_is_kept_as_it_was
     rig.apply_unseen(Update::to(2).no_service("a"));
     rig.apply_unseen(Update::to(3).cluster(other));
     rig.apply_unseen(Update::to(4).no_service("a"));
-    let back = DiscoveryRequest { version_info: "1".to_owned(), ..DiscoveryRequest::default() };
-    let clusters = only(rig.request(Kind::Cluster, back));
+    let clusters = come_back(&mut rig);
     assert_eq!(added(&clusters), [A], "its routes may lead there");
 }
