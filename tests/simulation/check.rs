@@ -7,6 +7,7 @@ use serde_json::Value;
 use tidegate::correlate::{self, Settings};
 use tidegate::publish::step;
 use tidegate::publish::xds::{self, Kind, PublishedResource, Variant, XdsPublisher};
+use tidegate::resource::types;
 use tidegate_actors::correlation::Graph;
 use tidegate_actors::env::Env;
 use tidegate_actors::problem::Problems;
@@ -22,6 +23,7 @@ use super::world::World;
 const STORES: &str = "every store equals its source";
 const OUTPUT: &str = "the output equals a computation from scratch";
 const PROXIES: &str = "each proxy has what is published";
+const SCOPES: &str = "each proxy has the routes of the Gateways that it serves, and no others";
 const STATUSES: &str = "what objects are told equals a computation from scratch";
 const HEALTH: &str = "every actor runs";
 
@@ -36,7 +38,13 @@ pub fn all(world: &mut World) {
     let published = world.app().xds.resources();
     breaks(OUTPUT, difference(&versions(&published), &versions(&scratch.resources)));
     for proxy in &world.proxies {
-        breaks(PROXIES, compare(proxy, &published).map(|how| format!("proxy {}: {how}", proxy.name)));
+        let own = world.app().xds.resources_of(proxy.gateways).unwrap();
+        let should = if proxy.gateways.is_empty() { &published } else { &own };
+        breaks(PROXIES, compare(proxy, should).map(|how| format!("proxy {}: {how}", proxy.name)));
+    }
+    let parents = parents(world);
+    for proxy in &world.proxies {
+        breaks(SCOPES, misplaced(proxy, &published, &parents).map(|how| format!("proxy {}: {how}", proxy.name)));
     }
     let told = world.app().statuses.list().iter().map(|status| timeless(status.get())).collect();
     breaks(STATUSES, difference(&numbered(told), &numbered(scratch.statuses)));
@@ -97,6 +105,48 @@ impl Scratch {
     }
 }
 
+/// The Gateway of each route, each as `namespace/name`, as the source says that wins where both have it.
+fn parents(world: &World) -> BTreeMap<String, String> {
+    let routes = world.sources.iter().rev().flat_map(|source| source.objects(&types::http_route()));
+    let parent = routes.filter_map(|(key, object)| {
+        let object: Value = serde_json::from_slice(object.raw()).ok()?;
+        let gateway = object["spec"]["parentRefs"][0]["name"].as_str()?;
+        Some((format!("{}/{}", key.namespace_or_empty(), key.name), format!("{}/{gateway}", key.namespace_or_empty())))
+    });
+    parent.collect()
+}
+
+/// Which route a proxy has though it does not serve its Gateway, or the other way round.
+fn misplaced(proxy: &Proxy, published: &[PublishedResource], parents: &BTreeMap<String, String>) -> Option<String> {
+    let serves = |route: &String| {
+        let parent = parents.get(route);
+        proxy.gateways.is_empty() || parent.is_some_and(|parent| proxy.gateways.contains(&&**parent))
+    };
+    let hosts = published.iter().filter(|of| of.kind == Kind::VirtualHost && is_of_use(of, published));
+    let should = hosts.map(|of| facts(of.kind, &of.body));
+    let should: BTreeMap<String, ()> = routes(should).filter(|route| serves(route)).map(|route| (route, ())).collect();
+    let config = proxy.config.lock();
+    let hosts = config[Kind::RouteConfig as usize].values().chain(config[Kind::VirtualHost as usize].values());
+    let has = routes(hosts.map(|has| has.facts.clone())).map(|route| (route, ())).collect();
+    difference(&has, &should)
+}
+
+/// Of which routes there is anything in them, as `namespace/name`.
+fn routes(hosts: impl Iterator<Item = Facts>) -> impl Iterator<Item = String> {
+    let hosts = hosts.flat_map(|facts| if let Facts::Hosts(hosts) = facts { hosts } else { Vec::new() });
+    let names = hosts.flat_map(|host| host.routes.into_iter().map(|(name, _)| name));
+    names.filter_map(|name| {
+        let mut words = name.splitn(3, '/');
+        Some(format!("{}/{}", words.next()?, words.next()?))
+    })
+}
+
+/// A listener that lacks its certificate is not sent, and what would only be reached through it is of no use.
+fn is_of_use(of: &PublishedResource, published: &[PublishedResource]) -> bool {
+    let is_table = |name: &str| published.iter().any(|of| of.kind == Kind::RouteConfig && of.name == name);
+    of.kind != Kind::VirtualHost || is_table(table_of(&of.name))
+}
+
 /// How what a proxy has differs from what is published.
 fn compare(proxy: &Proxy, published: &[PublishedResource]) -> Option<String> {
     let config = proxy.config.lock();
@@ -112,10 +162,7 @@ fn compare(proxy: &Proxy, published: &[PublishedResource]) -> Option<String> {
         }
     }
     let mut tables: BTreeMap<&str, Vec<_>> = BTreeMap::new();
-    // A listener that lacks its certificate is not sent, and what would only be reached through it is of no use.
-    let is_table = |name: &str| published.iter().any(|of| of.kind == Kind::RouteConfig && of.name == name);
-    let of_use = |of: &&PublishedResource| of.kind != Kind::VirtualHost || is_table(table_of(&of.name));
-    for of in published.iter().filter(of_use) {
+    for of in published.iter().filter(|of| is_of_use(of, published)) {
         let facts = facts(of.kind, &of.body);
         match (of.kind, facts) {
             (Kind::VirtualHost, Facts::Hosts(hosts)) if !delta => {

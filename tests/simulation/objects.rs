@@ -79,6 +79,7 @@ pub const ANCHORS: [Thing; 5] = [
 
 /// Where the anchor's route is seen, and what it leads to.
 pub const ANCHOR_ROUTE: &str = "apps/anchor/0/0";
+pub const ANCHOR_GATEWAY: &str = "apps/public";
 pub const ANCHOR_LISTENER: &str = "127.0.0.1:8080";
 pub const ANCHOR_CLUSTER: &str = "east/apps/anchor/80";
 

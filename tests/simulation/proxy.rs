@@ -11,17 +11,19 @@ use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
+use envoy_types::pb::google::protobuf::value::Kind as ValueKind;
+use envoy_types::pb::google::protobuf::{ListValue, Struct, Value};
 use envoy_types::pb::google::rpc;
 use parking_lot::Mutex;
 use prost::Message as _;
-use tidegate::publish::xds::{Kind, Variant, Wire};
+use tidegate::publish::xds::{Kind, METADATA_KEY, Variant, Wire};
 use tidegate_actors::env::{Env, Fault};
 use tidegate_actors::testing::Trace;
 use tokio::sync::Notify;
 
 use super::facts::{Facts, facts, name_of};
 use super::front::{Front, Life};
-use super::objects::DISLIKED;
+use super::objects::{ANCHOR_GATEWAY, DISLIKED};
 use super::watcher::Watcher;
 
 /// How a proxy treats what it is sent.
@@ -65,6 +67,8 @@ struct Orders {
 pub struct Proxy {
     pub name: Arc<str>,
     pub variant: Variant,
+    /// The Gateways that it serves; none: all.
+    pub gateways: &'static [&'static str],
     env: Env,
     trace: Trace,
     orders: Arc<Mutex<Orders>>,
@@ -77,16 +81,18 @@ pub struct Proxy {
 type End = String;
 
 impl Proxy {
-    pub fn new(number: usize, variant: Variant, env: &Env, trace: &Trace) -> Self {
+    pub fn new(number: usize, variant: Variant, gateways: &'static [&'static str], env: &Env, trace: &Trace) -> Self {
+        let anchored = gateways.is_empty() || gateways.contains(&ANCHOR_GATEWAY);
         Self {
             name: number.to_string().into(),
             variant,
+            gateways,
             env: env.clone(),
             trace: trace.clone(),
             orders: Arc::default(),
             ordered: Arc::default(),
             config: Arc::default(),
-            watcher: Arc::default(),
+            watcher: Arc::new(Mutex::new(Watcher::new(anchored))),
         }
     }
 
@@ -265,7 +271,8 @@ impl Stream<'_> {
 
     fn take_node(&mut self) -> Option<Node> {
         let id = format!("proxy-{}", self.proxy.name);
-        std::mem::take(&mut self.node).then(|| Node { id, ..Node::default() })
+        let metadata = (!self.proxy.gateways.is_empty()).then(|| metadata(self.proxy.gateways));
+        std::mem::take(&mut self.node).then(|| Node { id, metadata, ..Node::default() })
     }
 
     async fn send(&mut self, request: Vec<u8>) -> Result<(), End> {
@@ -391,6 +398,13 @@ impl Stream<'_> {
         }
         Ok(())
     }
+}
+
+/// Says which Gateways a proxy serves.
+fn metadata(gateways: &[&str]) -> Struct {
+    let text = |name: &&str| Value { kind: Some(ValueKind::StringValue((*name).to_owned())) };
+    let list = ListValue { values: gateways.iter().map(text).collect() };
+    Struct { fields: [(METADATA_KEY.to_owned(), Value { kind: Some(ValueKind::ListValue(list)) })].into() }
 }
 
 /// What a configuration makes a proxy ask for by name.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use tidegate::publish::xds::Variant;
 use tidegate_actors::env::{Fault, FaultRule, Rng as _, SeededRng};
 use tidegate_actors::testing::Plan;
 
@@ -57,8 +58,14 @@ pub enum Step {
     Check,
 }
 
-/// How many proxies there are.
-pub const PROXIES: usize = 3;
+/// The proxies: what each speaks, and the Gateways that it says it serves; none: all.
+pub const PROXIES: [(Variant, &[&str]); 5] = [
+    (Variant::Delta, &[]),
+    (Variant::StateOfTheWorld, &[]),
+    (Variant::Delta, &[]),
+    (Variant::Delta, &["apps/g1"]),
+    (Variant::StateOfTheWorld, &["apps/g2", "apps/public"]),
+];
 
 struct Dice {
     rng: SeededRng,
@@ -140,9 +147,9 @@ impl Dice {
             72..75 => self.harm(Step::Pause),
             75..77 => Step::Resume(self.victim()),
             77..79 => Step::ClockJump(Duration::from_secs(self.one_of(&[1, 3_600, 86_400 * 400]))),
-            79..86 => Step::Proxy(self.below(PROXIES), self.mood()),
-            86..89 => Step::Rejects(self.below(PROXIES), self.chance(70)),
-            89..95 => Step::Cut(self.below(PROXIES)),
+            79..86 => Step::Proxy(self.below(PROXIES.len()), self.mood()),
+            86..89 => Step::Rejects(self.below(PROXIES.len()), self.chance(70)),
+            89..95 => Step::Cut(self.below(PROXIES.len())),
             95 => Step::CutAll,
             96 => Step::FullDisk(self.chance(60)),
             97 => Step::PowerLoss(self.rng.below(1_000)),
@@ -198,7 +205,7 @@ impl Dice {
             panic.clone(),
         ];
         let late = [delay.clone(), Fault::Drop, Fault::Duplicate, Fault::Reorder];
-        let proxy = self.below(PROXIES);
+        let proxy = self.below(PROXIES.len());
         let (place, fault) = match self.below(18) {
             0..5 => (format!("source/{source}/{path}/event"), self.one_of(&any)),
             5..7 => ("source/*/event".to_owned(), self.one_of(&[delay.clone(), Fault::Drop, Fault::Reorder])),

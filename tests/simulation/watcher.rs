@@ -29,6 +29,8 @@ pub struct Watcher {
     /// A fault strikes the functions that make the anchors' configuration too: in a life of the process that begins
     /// while it does, they have no last good version.
     harmed: bool,
+    /// Whether it serves the Gateway of the anchors.
+    sees_anchors: bool,
     /// What of the anchors was seen; it never goes.
     anchored: BTreeSet<&'static str>,
     /// Tables that came over this stream. A client of the state of the world cannot tell a new stream what it has, and
@@ -38,6 +40,10 @@ pub struct Watcher {
 }
 
 impl Watcher {
+    pub fn new(sees_anchors: bool) -> Self {
+        Self { sees_anchors, ..Self::default() }
+    }
+
     pub fn connected(&mut self) {
         self.versions.forget();
         self.fresh.clear();
@@ -100,13 +106,14 @@ impl Watcher {
             entries.extend(addresses.iter().map(|address| format!("endpoint {cluster} {address}")));
         }
         let clusters = &config[Kind::Cluster as usize];
-        for anchor in [ANCHOR_LISTENER, ANCHOR_ROUTE, ANCHOR_CLUSTER] {
-            let there = clusters.contains_key(anchor)
-                || config[Kind::Listener as usize].contains_key(anchor)
-                || entries.iter().any(|entry| entry.starts_with("route ") && entry.contains(anchor));
+        let anchors = [ANCHOR_LISTENER, ANCHOR_ROUTE, ANCHOR_CLUSTER];
+        for anchor in if self.sees_anchors { &anchors[..] } else { &[] } {
+            let there = clusters.contains_key(*anchor)
+                || config[Kind::Listener as usize].contains_key(*anchor)
+                || entries.iter().any(|entry| entry.starts_with("route ") && entry.contains(*anchor));
             if there {
                 self.anchored.insert(anchor);
-            } else if self.anchored.remove(anchor) && !self.harmed {
+            } else if self.anchored.remove(*anchor) && !self.harmed {
                 self.breaks(EMPTIER, Some(format!("{anchor} is gone, after {kind}")));
             }
         }

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use tidegate::app::{App, Hooks};
 use tidegate::builder::{SourceParts, Tidegate};
 use tidegate::config::{Config, Section, SectionType, SourceConfig, Token};
-use tidegate::publish::xds::Variant;
 use tidegate_actors::env::{Env, Fault, FaultPlan};
 use tidegate_actors::source::Source as _;
 use tidegate_actors::supervisor::State;
@@ -73,8 +72,9 @@ impl World {
         config.sources = SOURCES.map(mk_source).to_vec();
         config.admin.token = Some(Token::new("a-token-of-the-simulation"));
         let (trace, front) = (trace.clone(), Front::default());
-        let variant = |number| if number == 1 { Variant::StateOfTheWorld } else { Variant::Delta };
-        let proxies = (0..PROXIES).map(|number| Proxy::new(number, variant(number), &env, &trace)).collect();
+        let proxies = PROXIES.iter().enumerate();
+        let proxies =
+            proxies.map(|(number, (variant, gateways))| Proxy::new(number, *variant, gateways, &env, &trace)).collect();
         let world = Self {
             env,
             faults,

@@ -103,7 +103,16 @@ impl XdsPublisher {
     /// Everything that is published, as a delta client of all Gateways would be sent it: by type, then name.
     /// Certificates are left out, since they hold keys.
     pub fn resources(&self) -> Vec<PublishedResource> {
-        self.published(Kind::ALL.into_iter().filter(|kind| *kind != Kind::Secret))
+        self.published(Kind::ALL.into_iter().filter(|kind| *kind != Kind::Secret), Scope::All)
+    }
+
+    /// The same for a client of these Gateways alone, each `namespace/name` or `namespace/*`.
+    ///
+    /// # Errors
+    /// When one of the names is neither.
+    pub fn resources_of(&self, gateways: &[&str]) -> Result<Vec<PublishedResource>, String> {
+        let scope = Scope::named(gateways.iter().copied())?;
+        Ok(self.published(Kind::ALL.into_iter().filter(|kind| *kind != Kind::Secret), scope))
     }
 
     /// The same as people read it, and certificates too: without their keys.
@@ -111,12 +120,12 @@ impl XdsPublisher {
     /// # Errors
     /// When what we encoded cannot be read, which would be a defect.
     pub fn text(&self) -> Result<Vec<TextResource>, TextError> {
-        self.published(Kind::ALL).iter().map(text::text).collect()
+        self.published(Kind::ALL, Scope::All).iter().map(text::text).collect()
     }
 
-    fn published(&self, kinds: impl IntoIterator<Item = Kind>) -> Vec<PublishedResource> {
+    fn published(&self, kinds: impl IntoIterator<Item = Kind>, scope: Scope) -> Vec<PublishedResource> {
         let cache = self.hub.cache.read();
-        let view = View { scope: Scope::All, inline: false };
+        let view = View { scope, inline: false };
         let mut all = Vec::new();
         for kind in kinds {
             let mut names = cache.names(kind, &view);
